@@ -1,0 +1,1 @@
+"""Records, the hash chain, sinks, verification, replay."""

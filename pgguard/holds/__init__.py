@@ -1,0 +1,1 @@
+"""Held statements: the store, the approvals, the console that shows them."""

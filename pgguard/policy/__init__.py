@@ -1,0 +1,1 @@
+"""Rule files to Decisions: schema, loading, deciding, explaining, rule tests. Pure."""

@@ -1,0 +1,1 @@
+"""Live state, polled in the background."""

@@ -1,0 +1,1 @@
+"""asyncio: listener, connections, the judge of each session, reload, metrics."""

@@ -1,0 +1,139 @@
+"""The seam between a session and whoever judges: the session asks, and does not know how judgement is made.
+
+Theory of operation. For every message that carries or runs SQL the session calls `Judge.judge` once, with a Request.
+The judge answers at once with one of four:
+
+- `Allow`: the session relays the very bytes it received (# INVARIANT: those bytes, unchanged).
+- `Refuse`: the session relays a poison in its place, and rewrites the error that comes back into the refusal.
+- `Ask`: the judge needs the session to be quiet (no reply outstanding), and perhaps answers to queries of its own,
+  before it can tell. When that is so the session calls `Judge.answered` with the same request and the answers, which
+  returns one of the four again. Queries are run so that they change nothing (outside a pipeline segment by a simple
+  Query, inside one by the extended protocol and Flush) and their replies are swallowed.
+- `Later`: the judge will call `Session.resolve(request.number, verdict)` some time later (a hold, a slow analysis).
+
+While a request waits, later client messages wait behind it; server messages go on to the client.
+"""
+
+from enum import Enum, StrEnum
+from typing import Protocol
+
+import msgspec
+
+from pgguard.model.control import Control
+from pgguard.model.refusal import Refusal
+
+
+class Moment(StrEnum):
+    """At which message judgement is asked."""
+
+    QUERY = "query"
+    PARSE = "parse"
+    BIND = "bind"
+    EXECUTE = "execute"
+    FUNCTION_CALL = "function_call"
+
+
+class TransactionStatus(Enum):
+    """The status byte of ReadyForQuery (PostgreSQL docs, section 55.7)."""
+
+    IDLE = b"I"
+    BLOCK = b"T"
+    FAILED = b"E"
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A prepared statement: its text and the parameter type OIDs its Parse declared (0: left to the server)."""
+
+    text: bytes
+    parameter_types: tuple[int, ...] = ()
+
+
+class Portal(msgspec.Struct, frozen=True):
+    """A portal or cursor: the statement it runs, with the values bound to it and their format codes."""
+
+    prepared: Prepared
+    parameters: tuple[bytes | None, ...] = ()
+    formats: tuple[int, ...] = ()
+    rejudged_in: int = 0
+    """The number of the transaction in which it was last judged."""
+
+
+class Names(Protocol):
+    """The session's view of the names that protocol and SQL share; exact only while the session is quiet."""
+
+    def prepared(self, name: str) -> Prepared | None: ...
+
+    def portal(self, name: str) -> Portal | None: ...
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One message to be judged.
+
+    `number` is unique in the session. `text` is the SQL of a Query or Parse, and that of the statement behind a Bind
+    or Execute. `status` and `quiet` tell what the database last said and whether anything is in flight: only if
+    `quiet` is `status` the present one. `segment`: an extended-protocol segment is open (no Sync since).
+    """
+
+    number: int
+    moment: Moment
+    text: bytes
+    status: TransactionStatus
+    quiet: bool
+    segment: bool
+    parameters: tuple[bytes | None, ...] = ()
+    formats: tuple[int, ...] = ()
+    parameter_types: tuple[int, ...] = ()
+    function: int | None = None
+    row_limit: int = 0
+
+
+class Allow(msgspec.Struct, frozen=True):
+    """Relay. `controls`: one entry a statement of the string, None where it has none, applied as each completes."""
+
+    controls: tuple[Control | None, ...] = ()
+    max_rows: int | None = None
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """Poison. `audit_id` is the mark in the poison text. `terminate`: the session ends once the refusal is out."""
+
+    refusal: Refusal
+    audit_id: str
+    terminate: bool = False
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Call again when the session is quiet, with the answers to these queries (none: quiet is all that is asked)."""
+
+    queries: tuple[str, ...] = ()
+
+
+class Later(msgspec.Struct, frozen=True):
+    """The verdict comes by `Session.resolve`."""
+
+
+Verdict = Allow | Refuse | Ask | Later
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """The answer to a query: rows of text-format values."""
+
+    rows: tuple[tuple[str | None, ...], ...]
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The database refused a query of pgguard's own, or it could not be asked (failed transaction)."""
+
+    sqlstate: str
+    message: str
+
+
+Answer = Rows | Failed
+
+
+class Judge(Protocol):
+    """Whoever judges. Must not raise: but if it does, the session refuses the statement (fails closed)."""
+
+    def judge(self, request: Request, names: Names) -> Verdict: ...
+
+    def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict: ...

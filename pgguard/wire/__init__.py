@@ -1,0 +1,1 @@
+"""The PostgreSQL protocol as bytes: framing, messages, startup packets, a readable trace. Pure."""
