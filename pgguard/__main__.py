@@ -1,0 +1,5 @@
+"""`python -m pgguard` is `pgguard`."""
+
+from pgguard.cli.main import main
+
+main()
