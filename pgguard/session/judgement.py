@@ -7,8 +7,8 @@ The judge answers at once with one of four:
 - `Refuse`: the session relays a poison in its place, and rewrites the error that comes back into the refusal.
 - `Ask`: the judge needs the session to be quiet (no reply outstanding), and perhaps answers to queries of its own,
   before it can tell. When that is so the session calls `Judge.answered` with the same request and the answers, which
-  returns one of the four again. Queries are run so that they change nothing (outside a pipeline segment by a simple
-  Query, inside one by the extended protocol and Flush) and their replies are swallowed.
+  returns one of the four again. Questions are asked by the extended protocol under a name of pgguard's own, followed
+  by a Flush inside an open pipeline segment (a Sync would commit it) and by a Sync elsewhere; replies are swallowed.
 - `Later`: the judge will call `Session.resolve(request.number, verdict)` some time later (a hold, a slow analysis).
 
 While a request waits, later client messages wait behind it; server messages go on to the client.
@@ -102,10 +102,22 @@ class Refuse(msgspec.Struct, frozen=True):
     terminate: bool = False
 
 
-class Ask(msgspec.Struct, frozen=True):
-    """Call again when the session is quiet, with the answers to these queries (none: quiet is all that is asked)."""
+class Question(msgspec.Struct, frozen=True):
+    """A query of pgguard's own to the session's database, with values for its parameters as a Bind carries them.
 
-    queries: tuple[str, ...] = ()
+    An EXPLAIN of a client's statement takes the client's own values, formats and types.
+    """
+
+    text: bytes
+    parameters: tuple[bytes | None, ...] = ()
+    formats: tuple[int, ...] = ()
+    parameter_types: tuple[int, ...] = ()
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Call again when the session is quiet, with the answers to these questions (none: quiet is all that is asked)."""
+
+    questions: tuple[Question, ...] = ()
 
 
 class Later(msgspec.Struct, frozen=True):
