@@ -1,0 +1,110 @@
+"""The configuration: one TOML file, composed of the settings that each room defines for itself.
+
+A path in it is relative to the file's own folder. Every key has a default but for the few that nobody can guess;
+an unknown key is an error. Nothing here opens what it names: that is the business of the room that uses it.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from pgguard.audit.settings import AuditSettings
+from pgguard.auth.settings import DatabaseSettings, KerberosSettings, TlsSettings
+from pgguard.directory.settings import DirectorySettings
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message says which file and key, and what to do."""
+
+
+class ListenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where clients connect. `host` is a name or address; "*" is every address of the machine."""
+
+    host: str = "localhost"
+    port: int = 6432
+    backlog: int = 512
+
+
+class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds that keep one client from harming the others. Sizes in bytes, times in seconds; 0 is no limit."""
+
+    sessions: int = 1000
+    sessions_per_user: int = 0
+    sessions_per_address: int = 0
+    statement_bytes: int = 1024 * 1024
+    login_seconds: float = 60.0
+    analysis_seconds: float = 10.0
+
+
+class RulesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`mode = "observe"` decides and records, and blocks nothing. `hide_unknown`: what the rules hide and what does
+    not exist get the same kind of answer."""
+
+    path: Path
+    baseline: Path | None = None
+    mode: Literal["enforce", "observe"] = "enforce"
+    observe_databases: tuple[str, ...] = ()
+    watch: bool = True
+    hide_unknown: bool = False
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kerberos: KerberosSettings
+    database: DatabaseSettings
+    directory: DirectorySettings
+    audit: AuditSettings
+    rules: RulesSettings
+    listen: ListenSettings = ListenSettings()
+    limits: LimitSettings = LimitSettings()
+    tls: TlsSettings | None = None
+    log: LogSettings = LogSettings()
+
+
+def load_config(path: Path) -> Config:
+    """Read and check the configuration file.
+
+    Raises ConfigError with file and key where it cannot be read, is no TOML, or does not fit the settings.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f'cannot read configuration "{path}": {error.strerror}; name it with --config') from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f'configuration "{path}" is not UTF-8 at byte {error.start}') from error
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f'configuration "{path}" is not TOML: {error}') from error
+    return parse_config(tree, path)
+
+
+def parse_config(tree: dict[str, Any], path: Path) -> Config:
+    """Fit a TOML tree to the settings; relative paths in it start at the folder of `path`."""
+    folder = path.absolute().parent
+
+    def resolve(kind: type, value: Any) -> Any:
+        if kind is Path and isinstance(value, str):
+            return folder / value
+        raise NotImplementedError(f"no way to read a {kind.__name__}")
+
+    try:
+        return msgspec.convert(tree, Config, dec_hook=resolve)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f'configuration "{path}": {_in_words(error)}') from error
+
+
+def _in_words(error: msgspec.ValidationError) -> str:
+    """Msgspec's message with the key in TOML's own spelling: `$.audit.sync` becomes [audit] sync."""
+    message = str(error)
+    what, separator, where = message.rpartition(" - at `$.")
+    if not separator:
+        return message
+    section, _, key = where.rstrip("`").partition(".")
+    return f"[{section}] {key}: {what}" if key else f"[{section}]: {what}"
