@@ -1,0 +1,127 @@
+"""The catalogs in force: one value a database, refreshed in the background, after DDL, and when a name is unknown.
+
+Theory of operation. A database's catalog is loaded when its first session opens, and then replaced as a whole; whoever
+analyses a statement takes `current` once and uses that value throughout. Refreshes of one database never overlap: a
+refresh that is asked for while one is running begins after it, because the running one may have read the old state,
+and one such follow-up serves all who asked meanwhile.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+from pgguard.database.catalog_loader import change_mark, load_catalog
+from pgguard.sql.catalog import Catalog
+
+_log = logging.getLogger(__name__)
+
+Connect = Callable[[str], Awaitable[asyncpg.Connection]]
+"""Opens a connection to the named database with the proxy's own login."""
+
+
+class CatalogKeeper:
+    """The catalog of one database."""
+
+    def __init__(self, database: str, connect: Connect) -> None:
+        self.database = database
+        self._connect = connect
+        self._current: Catalog | None = None
+        self._mark: object = None
+        self._connection: asyncpg.Connection | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
+        self.generation = 0
+        """Grows with each replacement: what was resolved under another one is resolved anew."""
+
+    @property
+    def current(self) -> Catalog:
+        if self._current is None:
+            raise LookupError(f'the catalog of database "{self.database}" is not loaded yet')
+        return self._current
+
+    async def ready(self) -> None:
+        """Wait for the first load. Raises what asyncpg raises where the database does not answer."""
+        if self._current is None:
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Wait for a load that began after this call."""
+        if self._running is None:
+            self._running = asyncio.create_task(self._load())
+            task = self._running
+        else:
+            if self._next is None:
+                self._next = asyncio.create_task(self._load_after(self._running))
+            task = self._next
+        await asyncio.shield(task)
+
+    async def _load_after(self, before: asyncio.Task[None]) -> None:
+        await asyncio.wait([before])
+        self._running, self._next = self._next, None
+        await self._load()
+
+    async def _load(self) -> None:
+        try:
+            connection = await self._open()
+            mark = await change_mark(connection)
+            if self._current is None or mark != self._mark:
+                self._current = await load_catalog(connection)
+                self._mark = mark
+                self.generation += 1
+                _log.info('catalog of database "%s" loaded, generation %d', self.database, self.generation)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await self.close()
+            raise
+        finally:
+            if self._next is None:
+                self._running = None
+
+    async def _open(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect(self.database)
+        return self._connection
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+
+class Catalogs:
+    """The keepers of all databases that have had a session, and their refresh in the background."""
+
+    def __init__(self, connect: Connect, every: float) -> None:
+        self._connect = connect
+        self._every = every
+        self._keepers: dict[str, CatalogKeeper] = {}
+        self._background: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._background = asyncio.create_task(self._refresh_for_ever())
+
+    def keeper(self, database: str) -> CatalogKeeper:
+        keeper = self._keepers.get(database)
+        if keeper is None:
+            keeper = self._keepers[database] = CatalogKeeper(database, self._connect)
+        return keeper
+
+    def forget(self, database: str) -> None:
+        """Drop the keeper of a database that turned out not to exist."""
+        self._keepers.pop(database, None)
+
+    async def _refresh_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._every)
+            for keeper in list(self._keepers.values()):
+                try:
+                    await keeper.refresh()
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    _log.warning('cannot refresh the catalog of database "%s": %s', keeper.database, error)
+
+    async def close(self) -> None:
+        if self._background is not None:
+            self._background.cancel()
+        for keeper in self._keepers.values():
+            await keeper.close()

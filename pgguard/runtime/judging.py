@@ -1,0 +1,96 @@
+"""How a judgement that needs several steps is written: as a generator; and what drives it.
+
+Theory of operation. `Approval.approve` (approval.py) is a generator: it reads from top to bottom like a decision that
+needs nobody, yields an `Ask` where the session's database must answer first, and a `Wait` where something else must
+happen (a catalog refresh, a person's approval); it returns `Allow` or `Refuse`. A known statement yields nothing, and
+is judged within one call. Only one request of a session waits at a time: what follows waits behind it.
+
+# INVARIANT: whatever goes wrong in a judgement ends in a Refuse (design, section 2: it fails closed).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Protocol
+
+import msgspec
+
+from pgguard.session.judgement import Allow, Answer, Ask, Later, Names, Refuse, Request, Verdict
+
+_log = logging.getLogger(__name__)
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """The judgement goes on with the result of this, or with its exception."""
+
+    until: Awaitable[Any]
+
+
+Flow = Generator[Ask | Wait, Any, Allow | Refuse]
+
+
+class Approver(Protocol):
+    def approve(self, request: Request, names: Names) -> Flow: ...
+
+    def failed(self, request: Request, error: Exception) -> Refuse:
+        """The refusal of a statement whose judgement raised."""
+        ...
+
+
+class SessionJudge:
+    """Drives the flows of one session: the `Judge` that the session calls."""
+
+    def __init__(self, approver: Approver, resolve: Callable[[int, Verdict], None]) -> None:
+        self._approver = approver
+        self._resolve = resolve
+        self._flow: Flow | None = None
+        self._waiting: asyncio.Future[Any] | None = None
+
+    def judge(self, request: Request, names: Names) -> Verdict:
+        self._flow = self._approver.approve(request, names)
+        return self._advance(request, None)
+
+    def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
+        del names  # the flow holds them
+        return self._advance(request, answers)
+
+    def abandon(self) -> None:
+        """The session is over: end what its waiting judgement waits for."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if self._flow is not None:
+            self._flow.close()
+            self._flow = None
+
+    def _advance(self, request: Request, value: object) -> Verdict:
+        return self._step(request, lambda flow: flow.send(value))
+
+    def _step(self, request: Request, go: Callable[[Flow], Ask | Wait]) -> Verdict:
+        assert self._flow is not None, "a step of a judgement that has ended"
+        try:
+            step = go(self._flow)
+        except StopIteration as end:
+            self._flow = None
+            verdict: Allow | Refuse = end.value
+            return verdict
+        except Exception as error:
+            self._flow = None
+            _log.exception("judgement of statement %d failed; it is refused", request.number)
+            return self._approver.failed(request, error)
+        if isinstance(step, Ask):
+            return step
+        self._waiting = asyncio.ensure_future(step.until)
+        self._waiting.add_done_callback(lambda done: self._continue(request, done))
+        return Later()
+
+    def _continue(self, request: Request, done: asyncio.Future[Any]) -> None:
+        self._waiting = None
+        if done.cancelled() or self._flow is None:
+            return
+        error = done.exception()
+        if error is None:
+            verdict = self._advance(request, done.result())
+        else:
+            verdict = self._step(request, lambda flow: flow.throw(error))
+        if not isinstance(verdict, Later):
+            self._resolve(request.number, verdict)

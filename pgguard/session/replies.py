@@ -1,0 +1,352 @@
+"""The server's half of a session: whose answer each message is, and what the client sees of it.
+
+Theory of operation. Headers are scanned in place; what the client shall see is forwarded in runs of whole buffers,
+rows undecoded. Only messages that end or change something are read: completions, errors, ReadyForQuery. A message that
+is not whole yet waits, but for rows and COPY data, whose parts go on at once, so that a large value is never held.
+"""
+
+import struct
+
+from pgguard.model.control import FetchCursor
+from pgguard.model.refusal import Refusal
+from pgguard.model.sqlstate import SqlState
+from pgguard.session import refusing
+from pgguard.session.events import CancelWanted, Event, Outcome, ParameterChanged
+from pgguard.session.expected import Awaits, Entry, Expected
+from pgguard.session.judgement import Answer, Failed, Rows, TransactionStatus
+from pgguard.session.names import NameMap
+from pgguard.wire import backend
+from pgguard.wire.constants import Backend, Frontend
+from pgguard.wire.framing import Message, ProtocolViolation
+
+_LENGTH = struct.Struct("!I")
+
+_DATA_ROW = int(Backend.DATA_ROW)
+_COPY_DATA = int(Backend.COPY_DATA)
+_HEADER = 5
+
+_QUERY_CANCELED = SqlState.QUERY_CANCELED.value
+
+
+class Replies:
+    """Reads what the database sends, by the queue of what it was sent."""
+
+    def __init__(self, parameters: dict[str, str]) -> None:
+        self.parameters = parameters
+        self.expected = Expected()
+        self.names = NameMap()
+        self.status = TransactionStatus.IDLE
+        self.skipping = False
+        """An error in the extended protocol: the database skips until the next Sync."""
+        self.copying_in = False
+        self.copy_starts: Entry | None = None
+        """The entry that may start, or has started, a COPY FROM STDIN: until it ends, its replies decide."""
+        self.limited: Entry | None = None
+        """The entry whose result may be cut: nothing is sent behind it, since it may yet end in an error."""
+        self.hidden_failure: Failed | None = None
+        """A question inside a segment failed: the database skips, and the client does not know yet."""
+        self.poison_wanted = False
+        """The client was told of an error that the database does not know of: it must be made to skip."""
+        self.answers: list[Answer] = []
+        self.events: list[Event] = []
+        self._output: list[bytes] = []
+        self._tail = b""
+        self._passing = 0
+
+    def take_output(self) -> list[bytes]:
+        output, self._output = self._output, []
+        return output
+
+    def take_events(self) -> list[Event]:
+        events, self.events = self.events, []
+        return events
+
+    def insert(self, message: bytes) -> None:
+        """A message of pgguard's own to the client: between two of the server's.
+
+        In the middle of a row whose rest is still to come nothing may be said: it is left out (only notices can fall
+        there, since everything else waits until the session is quiet).
+        """
+        if self._passing == 0:
+            self._output.append(message)
+
+    def expect(self, entry: Entry) -> None:
+        self.expected.append(entry)
+        if entry.copies_in:
+            self.copy_starts = entry
+        if entry.max_rows is not None and entry.awaits in {Awaits.QUERY, Awaits.EXECUTE}:
+            self.limited = entry
+
+    def copied_in(self, message: Message) -> None:
+        head = self.expected.head
+        if head is not None:
+            head.copied += len(message.raw) - _HEADER
+        if message.type != Frontend.COPY_DATA:
+            self.copying_in = False
+
+    def receive(self, data: bytes) -> None:
+        """Bytes from the database."""
+        start = 0
+        if self._passing:
+            start = min(self._passing, len(data))
+            self._passing -= start
+            if self._passing:
+                self._output.append(data)
+                return
+        if self._tail:
+            data, self._tail = self._tail + data, b""
+        self._scan(data, start)
+
+    def _scan(self, data: bytes, at: int) -> None:
+        """Forward `data` in runs; `begin` is where the run starts that has not been forwarded yet."""
+        begin = 0
+        size = len(data)
+        unpack = _LENGTH.unpack_from
+        while size - at >= _HEADER:
+            kind = data[at]
+            end = at + 1 + unpack(data, at + 1)[0]
+            if kind in (_DATA_ROW, _COPY_DATA):
+                shown = self._row(data, at, min(end, size)) if kind == _DATA_ROW else self._copy_out(end - at)
+                if not shown and end > size:
+                    break
+                if shown and end > size:
+                    self._passing = end - size
+                    at = size
+                    break
+                if not shown:
+                    self._forward(data, begin, at)
+                    begin = end
+                at = end
+                continue
+            if end > size:
+                break
+            replacement = self._reply(kind, data[at:end])
+            if replacement is not None:
+                self._forward(data, begin, at)
+                if replacement:
+                    self._output.append(replacement)
+                begin = end
+            at = end
+        self._forward(data, begin, at)
+        self._tail = data[at:] if at >= begin else data[begin:]
+
+    def _forward(self, data: bytes, begin: int, end: int) -> None:
+        if end > begin:
+            self._output.append(data if begin == 0 and end == len(data) else data[begin:end])
+
+    def _row(self, data: bytes, at: int, end: int) -> bool:
+        """One DataRow; whether the client sees it. A row that is not whole is counted when its start is here."""
+        head = self.expected.head
+        if head is None:
+            return True
+        if head.hidden:
+            if at + 1 + _LENGTH.unpack_from(data, at + 1)[0] <= end:
+                row = backend.read_data_row(data[at:end])
+                head.gathered.append(tuple(None if v is None else v.decode("utf-8", "replace") for v in row))
+            return False
+        return self._counted(head)
+
+    def _copy_out(self, length: int) -> bool:
+        """One CopyData of the database; whether the client sees it."""
+        head = self.expected.head
+        if head is None:
+            return True
+        head.copied += length - _HEADER
+        return self._counted(head)
+
+    def _counted(self, head: Entry) -> bool:
+        """Count a row; whether it is still among those that the rules allow."""
+        if head.max_rows is not None and not head.cut:
+            if head.rows == 0:
+                head.before = self.names.rows_read(_portal_name(head))
+            if head.before + head.rows >= head.max_rows:
+                head.cut = True
+                self.events.append(CancelWanted())
+        if head.cut or head.failed:
+            return False
+        head.rows += 1
+        return True
+
+    # everything but rows: returns None to let the message pass, b"" to hide it, other bytes to replace it
+
+    def _reply(self, kind: int, raw: bytes) -> bytes | None:  # noqa: C901, PLR0912  # one case a message type reads best
+        head = self.expected.head
+        hidden = b"" if head is not None and (head.hidden or head.failed) else None
+        match kind:
+            case Backend.ERROR_RESPONSE:
+                return self._error(raw)
+            case Backend.READY_FOR_QUERY:
+                return self._ready(raw)
+            case Backend.COMMAND_COMPLETE | Backend.EMPTY_QUERY_RESPONSE:
+                return self._complete(raw, backend.read_command_tag(raw) if kind == Backend.COMMAND_COMPLETE else "")
+            case Backend.PORTAL_SUSPENDED:
+                return self._suspended()
+            case Backend.PARSE_COMPLETE:
+                self._parsed(self._pop(Awaits.PARSE))
+            case Backend.BIND_COMPLETE:
+                self._bound(self._pop(Awaits.BIND))
+            case Backend.CLOSE_COMPLETE:
+                self._closed(self._pop(Awaits.CLOSE))
+            case Backend.NO_DATA | Backend.ROW_DESCRIPTION:
+                if head is not None and head.awaits is Awaits.DESCRIBE:
+                    self.expected.done()
+            case Backend.COPY_IN_RESPONSE:
+                self.copying_in = True
+                self.copy_starts = head
+            case Backend.PARAMETER_STATUS:
+                name, value = backend.read_parameter_status(raw)
+                self.parameters[name] = value
+                self.events.append(ParameterChanged(name, value))
+                return None
+            case Backend.NOTICE_RESPONSE | Backend.NOTIFICATION_RESPONSE:
+                return None
+            case Backend.COPY_BOTH_RESPONSE:
+                raise ProtocolViolation("the server started a replication stream")
+            case _:
+                pass
+        return hidden
+
+    def _pop(self, awaits: Awaits) -> Entry:
+        head = self.expected.head
+        if head is None or head.awaits is not awaits:
+            raise ProtocolViolation(f"the server answered a {awaits.name} that was not next")
+        self.expected.done()
+        return head
+
+    def _parsed(self, entry: Entry) -> None:
+        if entry.prepared is not None:
+            self.names.parsed(entry.name, entry.prepared)
+
+    def _bound(self, entry: Entry) -> None:
+        if entry.portal is not None:
+            self.names.bound(entry.name, entry.portal)
+
+    def _closed(self, entry: Entry) -> None:
+        if entry.hidden:
+            return
+        if entry.closes_portal:
+            self.names.close_portal(entry.name)
+        else:
+            self.names.close_statement(entry.name)
+
+    def _ready(self, raw: bytes) -> bytes | None:
+        head = self.expected.head
+        if head is None or head.awaits not in {Awaits.SYNC, Awaits.QUERY}:
+            raise ProtocolViolation("the server was ready for a query out of turn")
+        self.expected.done()
+        self.status = TransactionStatus(raw[5:6])
+        if head.awaits is Awaits.QUERY:
+            self.names.close_statement("")
+            self._over(head)
+        if self.status is TransactionStatus.IDLE:
+            self.names.transaction_ended()
+        return b"" if head.hidden else None
+
+    def _complete(self, raw: bytes, tag: str) -> bytes | None:
+        del raw
+        head = self.expected.head
+        if head is None:
+            raise ProtocolViolation("the server completed a command that was not sent")
+        if head.hidden:
+            self.answers.append(Rows(tuple(head.gathered)))
+            self.expected.done()
+            return b""
+        if head.control is not None:
+            self.names.completed(head.control)
+        replacement = self._ran(head, tag)
+        head.index += 1
+        head.rows = head.before = head.copied = 0
+        if head.awaits is Awaits.EXECUTE:
+            self.expected.done()
+            self._over(head)
+        return replacement
+
+    def _suspended(self) -> bytes | None:
+        head = self._pop(Awaits.EXECUTE)
+        self._over(head)
+        if head.hidden:
+            self.answers.append(Rows(tuple(head.gathered)))
+            return b""
+        return self._ran(head, "PORTAL SUSPENDED")
+
+    def _ran(self, head: Entry, tag: str) -> bytes | None:
+        """A statement has run.
+
+        Where the cancel came too late for a result that grew too long, the client gets its error all the same: of a
+        Query it sees nothing more, and an Execute is followed by a poison, so that the database skips what the client
+        will take for skipped.
+        """
+        if head.max_rows is not None:
+            self.names.read_rows(_portal_name(head), head.before + head.rows)
+        error = SqlState.CONFIGURATION_LIMIT_EXCEEDED.value if head.cut else None
+        if not head.failed:
+            self.events.append(Outcome(head.number, head.index, tag, head.rows, error, head.copied))
+        if not head.cut:
+            return b"" if head.failed else None
+        head.cut = False
+        head.failed = True
+        self.poison_wanted = head.awaits is Awaits.EXECUTE
+        return refusing.refusal_error(_too_many_rows(head))
+
+    def _error(self, raw: bytes) -> bytes | None:
+        fields = backend.read_fields(raw)
+        head = self.expected.head
+        if head is None or fields.get("V", fields.get("S")) in {"FATAL", "PANIC"}:
+            return None
+        replacement: bytes | None = b"" if head.hidden else None
+        sqlstate = fields.get("C", "")
+        if head.poison is not None:
+            replacement = b"" if head.hidden else refusing.refusal_error(head.poison.refusal)
+        elif head.hidden:
+            self.answers.append(Failed(sqlstate, fields.get("M", "")))
+        else:
+            if head.cut and sqlstate == _QUERY_CANCELED:
+                sqlstate = SqlState.CONFIGURATION_LIMIT_EXCEEDED.value
+                replacement = refusing.refusal_error(_too_many_rows(head))
+            self._failed(head, sqlstate)
+        self.copying_in = False
+        if head.awaits is Awaits.QUERY:
+            head.failed = True
+        else:
+            self._over(head)
+            self._skip_to_sync(head)
+        return replacement
+
+    def _failed(self, head: Entry, sqlstate: str) -> None:
+        if head.awaits is Awaits.PARSE and not head.name:
+            self.names.close_statement("")
+        if head.number and head.awaits in {Awaits.QUERY, Awaits.EXECUTE, Awaits.BIND, Awaits.PARSE}:
+            self.events.append(Outcome(head.number, head.index, None, head.rows, sqlstate, head.copied))
+
+    def _skip_to_sync(self, failed: Entry) -> None:
+        for entry in self.expected.skip_to_sync():
+            self._over(entry)
+            if entry.number and not entry.failed and entry.poison is None:
+                self.events.append(Outcome(entry.number, 0, None))
+        if len(self.expected) == 0:
+            if failed.hidden and failed.poison is None:
+                failure = self.answers[-1]
+                assert isinstance(failure, Failed)
+                self.hidden_failure = failure
+            else:
+                self.skipping = True
+
+    def _over(self, entry: Entry) -> None:
+        if entry is self.copy_starts:
+            self.copy_starts = None
+            self.copying_in = False
+        if entry is self.limited:
+            self.limited = None
+
+
+def _portal_name(entry: Entry) -> str:
+    """The portal that a statement reads through: an Execute's own, or the cursor that a FETCH names."""
+    return entry.control.name if isinstance(entry.control, FetchCursor) else entry.name
+
+
+def _too_many_rows(entry: Entry) -> Refusal:
+    return Refusal(
+        SqlState.CONFIGURATION_LIMIT_EXCEEDED,
+        f"result is longer than the {entry.max_rows} rows that the rules allow",
+        hint="Ask for fewer rows, for example with LIMIT, or ask for a rule that allows more.",
+    )

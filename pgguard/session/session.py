@@ -1,0 +1,523 @@
+"""One client and its database connection as a state machine: bytes in, bytes and events out.
+
+Theory of operation. Client messages are taken one by one, in order. One that carries or runs SQL is judged
+(judgement.py): allowed, its very bytes go to the database; refused, a poison goes in its place (refusing.py). Each
+message sent appends to the queue of expected replies (expected.py), by which `Replies` (replies.py) knows whose answer
+each server message is. The database stays the one source of truth: transaction status, skipping until Sync and the
+names that exist are read from its replies, never imitated.
+
+While one message waits (for a quiet moment, an answer, a verdict, the start of a COPY) the ones after it wait behind
+it, unread by anybody; `backlog` tells how much that is, so that whoever feeds the session can stop.
+
+# INVARIANT: the only ways from the client to `_to_server` are `_relay` with an Allow in hand, and messages without SQL.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from enum import Enum, auto
+
+import msgspec
+
+from pgguard.model.control import CopyIn
+from pgguard.model.refusal import Refusal
+from pgguard.model.sqlstate import SqlState
+from pgguard.session import refusing
+from pgguard.session.events import Ended, Event
+from pgguard.session.expected import Awaits, Barrier, Entry
+from pgguard.session.judgement import (
+    Allow,
+    Answer,
+    Ask,
+    Failed,
+    Judge,
+    Later,
+    Moment,
+    Portal,
+    Prepared,
+    Question,
+    Refuse,
+    Request,
+    TransactionStatus,
+    Verdict,
+)
+from pgguard.session.replies import Replies
+from pgguard.wire import backend, frontend
+from pgguard.wire.constants import Frontend
+from pgguard.wire.framing import FrontendFramer, Message, ProtocolViolation
+
+_QUESTION_NAME = b"pgguard.question"
+
+_ENDS_SKIPPING = frozenset({Frontend.SYNC, Frontend.FLUSH, Frontend.TERMINATE})
+_COPY_MESSAGES = frozenset({Frontend.COPY_DATA, Frontend.COPY_DONE, Frontend.COPY_FAIL})
+
+
+class _Stage(Enum):
+    DRAINING = auto()
+    """Until no reply is outstanding."""
+    ASKING = auto()
+    """Until the questions are answered."""
+    ELSEWHERE = auto()
+    """Until `resolve`."""
+
+
+class _Waiting(msgspec.Struct):
+    """A message on its way to a verdict."""
+
+    message: Message
+    request: Request
+    entry: Entry
+    stage: _Stage = _Stage.ELSEWHERE
+    questions: tuple[Question, ...] = ()
+
+
+class Session:
+    """See the module. `limit`: the largest client message in bytes. `parameters`: the server's at login."""
+
+    def __init__(self, judge: Judge, *, limit: int, parameters: Mapping[str, str]) -> None:
+        self._judge = judge
+        self._framer = FrontendFramer(limit)
+        self._pending: deque[Message] = deque()
+        self._pending_bytes = 0
+        self._to_server: list[bytes] = []
+        self._replies = Replies(dict(parameters))
+        self._waiting: _Waiting | None = None
+        self._requests = 0
+        self._draining = False
+        self._cancelling = 0
+        self._segment = False
+        self._flushed = False
+        self._skipping = False
+        self._ending: Refusal | None = None
+        self._over = False
+
+    # what the runtime sees
+
+    @property
+    def backlog(self) -> int:
+        """Bytes from the client that wait."""
+        return self._pending_bytes + self._framer.held
+
+    @property
+    def status(self) -> TransactionStatus:
+        return self._replies.status
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        return self._replies.parameters
+
+    @property
+    def running(self) -> bool:
+        """The database works on something of the client's."""
+        return len(self._replies.expected) > 0
+
+    @property
+    def waiting(self) -> Request | None:
+        """The request that waits for `resolve`, if one does."""
+        waiting = self._waiting
+        return waiting.request if waiting is not None and waiting.stage is _Stage.ELSEWHERE else None
+
+    @property
+    def over(self) -> bool:
+        return self._over
+
+    def take_client(self) -> list[bytes]:
+        return self._replies.take_output()
+
+    def take_server(self) -> list[bytes]:
+        output, self._to_server = self._to_server, []
+        return output
+
+    def take_events(self) -> list[Event]:
+        return self._replies.take_events()
+
+    # what happens to it
+
+    def client_data(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self._over:
+            return
+        try:
+            for message in self._framer.feed(data):
+                self._pending.append(message)
+                self._pending_bytes += len(message.raw)
+        except ProtocolViolation as violation:
+            self._advance()
+            self._violated(violation)
+            return
+        self._advance()
+
+    def server_data(self, data: bytes) -> None:
+        """Bytes from the database."""
+        if self._over:
+            return
+        self._replies.receive(data)
+        self._after_replies()
+
+    def resolve(self, number: int, verdict: Verdict) -> None:
+        """The verdict that was announced by Later."""
+        waiting = self._waiting
+        if waiting is not None and waiting.request.number == number and not self._over:
+            self._decided(waiting, verdict)
+            self._advance()
+
+    def hold_input(self) -> None:
+        """Release no more of the client's messages until `cancelled`: a late cancel would hit the next statement."""
+        self._cancelling += 1
+
+    def cancelled(self) -> None:
+        """The cancel request's connection has ended."""
+        self._cancelling -= 1
+        self._advance()
+
+    def notice(self, message: str, *, detail: str | None = None, hint: str | None = None) -> None:
+        """Tell the client something between two server messages."""
+        fields = {"S": "NOTICE", "V": "NOTICE", "C": "00000", "M": message}
+        fields |= {code: text for code, text in (("D", detail), ("H", hint)) if text}
+        if not self._over:
+            self._replies.insert(backend.notice(fields))
+
+    def end(self, refusal: Refusal) -> None:
+        """End the session with this FATAL error, once the statement that runs has been answered."""
+        self._ending = self._ending or refusal
+        self._waiting = None
+        self._advance()
+
+    # the client's messages, in order
+
+    @property
+    def _stalled(self) -> bool:
+        return (
+            self._waiting is not None
+            or self._cancelling > 0
+            or (self._draining and len(self._replies.expected) > 0)
+            or (self._replies.copy_starts is not None and not self._replies.copying_in)
+            or self._replies.limited is not None
+        )
+
+    def _advance(self) -> None:
+        """Take as many of the waiting messages as may be taken now."""
+        try:
+            while not self._over and self._ending is None and self._pending and not self._stalled:
+                self._draining = False
+                message = self._pending.popleft()
+                self._pending_bytes -= len(message.raw)
+                self._take(message)
+        except ProtocolViolation as violation:
+            self._violated(violation)
+        if self._ending is not None and not self._over:
+            self._end_when_quiet()
+
+    def _take(self, message: Message) -> None:
+        kind = message.type
+        if self._replies.copying_in:
+            self._take_in_copy(message)
+        elif kind in _COPY_MESSAGES or (self._skipping and kind in _KNOWN and kind not in _ENDS_SKIPPING):
+            return  # the database would ignore it (PostgreSQL docs, sections 55.2.4 and 55.2.7)
+        else:
+            self._take_command(message)
+
+    def _take_in_copy(self, message: Message) -> None:
+        kind = message.type
+        if kind in _COPY_MESSAGES:
+            self._replies.copied_in(message)
+            self._to_server.append(message.raw)
+        elif kind == Frontend.TERMINATE:
+            self._terminate()
+        elif kind not in {Frontend.SYNC, Frontend.FLUSH}:
+            # in COPY the database swallows Sync and Flush, and loses synchronisation over anything else
+            raise ProtocolViolation(f"unexpected message type 0x{kind:02X} during COPY from stdin")
+
+    def _take_command(self, message: Message) -> None:  # noqa: C901  # one case a message type reads best
+        raw = message.raw
+        match message.type:
+            case Frontend.QUERY:
+                self._ask_for(message, Moment.QUERY, Prepared(frontend.read_query(raw).text), Entry(Awaits.QUERY))
+            case Frontend.PARSE:
+                self._take_parse(message)
+            case Frontend.BIND:
+                self._take_bind(message)
+            case Frontend.EXECUTE:
+                self._take_execute(message)
+            case Frontend.FUNCTION_CALL:
+                self._take_function_call(message)
+            case Frontend.DESCRIBE:
+                frontend.read_target(raw)
+                self._send(raw, Entry(Awaits.DESCRIBE))
+                self._segment = True
+            case Frontend.CLOSE:
+                target = frontend.read_target(raw)
+                name = target.name.decode("utf-8", "surrogateescape")
+                self._send(raw, Entry(Awaits.CLOSE, name=name, closes_portal=target.kind == ord("P")))
+                self._segment = True
+            case Frontend.SYNC:
+                self._send(raw, Entry(Awaits.SYNC))
+                self._segment = self._skipping = False
+                self._replies.skipping = False
+            case Frontend.FLUSH:
+                self._to_server.append(raw)
+            case Frontend.TERMINATE:
+                self._terminate()
+            case _:
+                raise ProtocolViolation(f"invalid frontend message type {message.type}")
+
+    def _take_parse(self, message: Message) -> None:
+        parse = frontend.read_parse(message.raw)
+        prepared = Prepared(parse.text, parse.types)
+        entry = Entry(Awaits.PARSE, name=parse.name.decode("utf-8", "surrogateescape"), prepared=prepared)
+        self._ask_for(message, Moment.PARSE, prepared, entry)
+
+    def _take_bind(self, message: Message) -> None:
+        bind = frontend.read_bind(message.raw)
+        name = bind.statement.decode("utf-8", "surrogateescape")
+        found = self._replies.expected.parse_in_flight(name)
+        if isinstance(found, Barrier):
+            self._drain_first(message)
+            return
+        prepared = found.prepared if found is not None else self._replies.names.prepared(name)
+        if prepared is None:
+            self._unknown(message, SqlState.INVALID_SQL_STATEMENT_NAME, f'prepared statement "{name}" does not exist')
+            return
+        portal = Portal(prepared, bind.values, bind.formats)
+        entry = Entry(Awaits.BIND, name=bind.portal.decode("utf-8", "surrogateescape"), portal=portal)
+        self._ask_for(message, Moment.BIND, prepared, entry, portal)
+
+    def _take_execute(self, message: Message) -> None:
+        execute = frontend.read_execute(message.raw)
+        name = execute.portal.decode("utf-8", "surrogateescape")
+        found = self._replies.expected.bind_in_flight(name)
+        if isinstance(found, Barrier):
+            self._drain_first(message)
+            return
+        portal = found.portal if found is not None else self._replies.names.portal(name)
+        if portal is None:
+            self._unknown(message, SqlState.INVALID_CURSOR_NAME, f'portal "{name}" does not exist')
+            return
+        entry = Entry(Awaits.EXECUTE, name=name, portal=portal)
+        self._ask_for(message, Moment.EXECUTE, portal.prepared, entry, portal, row_limit=execute.row_limit)
+
+    def _take_function_call(self, message: Message) -> None:
+        call = frontend.read_function_call(message.raw)
+        request = self._request(Moment.FUNCTION_CALL, Prepared(b""), Portal(Prepared(b""), call.values), 0)
+        request = msgspec.structs.replace(request, function=call.function)
+        self._judged(_Waiting(message, request, Entry(Awaits.QUERY, number=request.number)))
+
+    def _drain_first(self, message: Message) -> None:
+        """Take this message again when nothing is in flight any more."""
+        self._pending.appendleft(message)
+        self._pending_bytes += len(message.raw)
+        self._draining = True
+        self._flush_segment()
+
+    def _flush_segment(self) -> None:
+        """Make the database answer what it has: without a Sync it would hold its replies back."""
+        if self._segment and not self._flushed:
+            self._to_server.append(frontend.flush())
+            self._flushed = True
+
+    def _terminate(self) -> None:
+        self._to_server.append(frontend.terminate())
+        self._finish()
+
+    # judgement
+
+    def _request(self, moment: Moment, prepared: Prepared, portal: Portal | None, row_limit: int) -> Request:
+        self._requests += 1
+        return Request(
+            number=self._requests,
+            moment=moment,
+            text=prepared.text,
+            status=self._replies.status,
+            quiet=len(self._replies.expected) == 0,
+            segment=self._segment,
+            parameters=() if portal is None else portal.parameters,
+            formats=() if portal is None else portal.formats,
+            parameter_types=prepared.parameter_types,
+            row_limit=row_limit,
+        )
+
+    def _ask_for(  # noqa: PLR0913  # the parts of one request
+        self,
+        message: Message,
+        moment: Moment,
+        prepared: Prepared,
+        entry: Entry,
+        portal: Portal | None = None,
+        *,
+        row_limit: int = 0,
+    ) -> None:
+        request = self._request(moment, prepared, portal, row_limit)
+        entry.number = request.number
+        self._judged(_Waiting(message, request, entry))
+
+    def _judged(self, waiting: _Waiting) -> None:
+        try:
+            verdict = self._judge.judge(waiting.request, self._replies.names)
+        except Exception as error:  # noqa: BLE001  # INVARIANT: a judge that raises refuses
+            verdict = _judge_failed(error)
+        self._decided(waiting, verdict)
+
+    def _answered(self, waiting: _Waiting, answers: tuple[Answer, ...]) -> None:
+        waiting.request = msgspec.structs.replace(
+            waiting.request, status=self._replies.status, quiet=True, segment=self._segment
+        )
+        try:
+            verdict = self._judge.answered(waiting.request, self._replies.names, answers)
+        except Exception as error:  # noqa: BLE001  # INVARIANT: a judge that raises refuses
+            verdict = _judge_failed(error)
+        self._decided(waiting, verdict)
+
+    def _decided(self, waiting: _Waiting, verdict: Verdict) -> None:
+        self._waiting = None
+        match verdict:
+            case Allow():
+                self._relay(waiting, verdict)
+            case Refuse():
+                self._refuse(waiting, verdict)
+            case Later():
+                waiting.stage = _Stage.ELSEWHERE
+                self._waiting = waiting
+            case Ask():
+                waiting.stage = _Stage.DRAINING
+                waiting.questions = verdict.questions
+                self._waiting = waiting
+                self._ask_when_quiet()
+
+    def _relay(self, waiting: _Waiting, allow: Allow) -> None:
+        if self._replies.hidden_failure is not None:
+            # the database skips until Sync since a question of pgguard's own failed: the client must learn of it
+            self._refuse(waiting, _failed_question(self._replies.hidden_failure))
+            return
+        entry = waiting.entry
+        entry.controls = allow.controls
+        entry.max_rows = allow.max_rows
+        runs = waiting.request.moment in {Moment.QUERY, Moment.EXECUTE}
+        entry.copies_in = runs and any(isinstance(control, CopyIn) for control in allow.controls)
+        self._send(waiting.message.raw, entry)
+        self._segment = waiting.request.moment not in {Moment.QUERY, Moment.FUNCTION_CALL}
+        if self._replies.limited is entry:
+            self._flush_segment()
+
+    def _refuse(self, waiting: _Waiting, refuse: Refuse) -> None:
+        moment = waiting.request.moment
+        if refuse.terminate:
+            self._ending = self._ending or refuse.refusal
+            return
+        if self._replies.hidden_failure is not None:
+            self._replies.insert(refusing.refusal_error(refuse.refusal))
+            self._replies.hidden_failure = None
+            self._skipping = self._replies.skipping = True
+            return
+        extended = moment not in {Moment.QUERY, Moment.FUNCTION_CALL}
+        awaits = Awaits.PARSE if extended else Awaits.QUERY
+        self._send(
+            refusing.poison(moment, refuse.audit_id), Entry(awaits, number=waiting.request.number, poison=refuse)
+        )
+        self._segment = extended
+        self._skipping = extended  # the poison is certain to fail, so the database is certain to skip
+
+    def _unknown(self, message: Message, sqlstate: SqlState, text: str) -> None:
+        """A name that does not exist here is refused: what it would run cannot be judged."""
+        request = self._request(Moment.PARSE, Prepared(b""), None, 0)
+        refuse = Refuse(Refusal(sqlstate, text), audit_id="unknown-name")
+        self._refuse(_Waiting(message, request, Entry(Awaits.PARSE)), refuse)
+
+    def _send(self, raw: bytes, entry: Entry) -> None:
+        self._to_server.append(raw)
+        self._flushed = False
+        self._replies.expect(entry)
+
+    # questions of pgguard's own
+
+    def _after_replies(self) -> None:
+        if self._replies.poison_wanted:
+            self._replies.poison_wanted = False
+            refuse = Refuse(Refusal(SqlState.CONFIGURATION_LIMIT_EXCEEDED, "too many rows"), "too-many-rows")
+            poison = refusing.poison(Moment.EXECUTE, refuse.audit_id)
+            self._send(poison, Entry(Awaits.PARSE, hidden=True, poison=refuse))
+            self._segment = self._skipping = True
+        if self._replies.skipping and not self._skipping:
+            self._skipping = self._segment = True
+            waiting = self._waiting
+            if waiting is not None and waiting.stage is _Stage.DRAINING:
+                self._waiting = None  # the database would skip it too
+        self._ask_when_quiet()
+        self._advance()
+
+    def _ask_when_quiet(self) -> None:
+        waiting = self._waiting
+        if waiting is None or waiting.stage is _Stage.ELSEWHERE:
+            return
+        if len(self._replies.expected):
+            if waiting.stage is _Stage.DRAINING:
+                self._flush_segment()
+            return
+        if waiting.stage is _Stage.ASKING:
+            self._answered(waiting, self._collect(waiting))
+        elif not waiting.questions:
+            self._answered(waiting, ())
+        elif self._replies.status is TransactionStatus.FAILED and not self._segment:
+            failed = Failed(SqlState.IN_FAILED_SQL_TRANSACTION, "current transaction is aborted")
+            self._answered(waiting, (failed,) * len(waiting.questions))
+        else:
+            waiting.stage = _Stage.ASKING
+            self._replies.answers.clear()
+            for question in waiting.questions:
+                self._ask(question)
+            self._flush_segment()
+
+    def _ask(self, question: Question) -> None:
+        name = _QUESTION_NAME
+        text = name.decode()
+        self._send(
+            frontend.parse(name, question.text, question.parameter_types), Entry(Awaits.PARSE, name=text, hidden=True)
+        )
+        self._send(
+            frontend.bind(name, name, question.parameters, question.formats), Entry(Awaits.BIND, name=text, hidden=True)
+        )
+        self._send(frontend.execute(name), Entry(Awaits.EXECUTE, name=text, hidden=True))
+        self._send(frontend.close_statement(name), Entry(Awaits.CLOSE, name=text, hidden=True))
+        self._send(frontend.close_portal(name), Entry(Awaits.CLOSE, name=text, hidden=True, closes_portal=True))
+        if not self._segment:
+            self._send(frontend.sync(), Entry(Awaits.SYNC, hidden=True))
+
+    def _collect(self, waiting: _Waiting) -> tuple[Answer, ...]:
+        answers: list[Answer] = list(self._replies.answers)
+        missing = Failed(SqlState.INTERNAL_ERROR, "the database skipped the question")
+        return (*answers, *[missing] * (len(waiting.questions) - len(answers)))
+
+    # the end
+
+    def _violated(self, violation: ProtocolViolation) -> None:
+        """As PostgreSQL: FATAL, and the connection is gone."""
+        if not self._over:
+            refusal = Refusal(SqlState.PROTOCOL_VIOLATION, str(violation))
+            self._replies.insert(refusing.refusal_error(refusal, "FATAL"))
+            self._terminate()
+
+    def _end_when_quiet(self) -> None:
+        if len(self._replies.expected):
+            self._flush_segment()
+            return
+        assert self._ending is not None
+        self._replies.insert(refusing.refusal_error(self._ending, "FATAL"))
+        self._terminate()
+
+    def _finish(self) -> None:
+        self._over = True
+        self._waiting = None
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._replies.events.append(Ended())
+
+
+_KNOWN = frozenset(Frontend) - {Frontend.PASSWORD}
+
+
+def _judge_failed(error: Exception) -> Refuse:
+    del error  # the judge's own log has it; the client learns nothing of the inside
+    return Refuse(Refusal(SqlState.INTERNAL_ERROR, "the statement could not be judged and was refused"), "internal")
+
+
+def _failed_question(failure: Failed) -> Refuse:
+    state = next((s for s in SqlState if s.value == failure.sqlstate), SqlState.INTERNAL_ERROR)
+    return Refuse(Refusal(state, failure.message), "question")
