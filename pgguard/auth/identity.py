@@ -1,0 +1,60 @@
+r"""Which database users a principal may be: a map in the style of pg_ident.conf, the realm kept.
+
+A line is `PRINCIPAL USER`. A principal that begins with a slash is a regular expression, which must match the whole of
+`name@REALM`; `\1` in USER is what its first group matched (PostgreSQL docs, section 21.2; there a partial match
+counts, which has surprised many: here it does not).
+"""
+
+import re
+
+import msgspec
+
+from pgguard.model.context import Principal
+
+
+class MapError(Exception):
+    """A line of the map cannot be used; the message says which and why."""
+
+
+class _Line(msgspec.Struct, frozen=True):
+    principal: str
+    pattern: re.Pattern[str] | None
+    user: str
+
+    def users(self, principal: str) -> str | None:
+        if self.pattern is None:
+            return self.user if self.principal == principal else None
+        match = self.pattern.fullmatch(principal)
+        if match is None:
+            return None
+        return self.user.replace("\\1", match.group(1)) if match.re.groups else self.user
+
+
+class IdentityMap:
+    """Without lines, `alice@REALM` of an accepted realm is the user alice, and nobody else."""
+
+    def __init__(self, lines: tuple[str, ...], realms: frozenset[str]) -> None:
+        self._realms = realms
+        self._lines = tuple(_parse(line, number) for number, line in enumerate(lines, 1))
+
+    def may_be(self, principal: Principal, user: str) -> bool:
+        if principal.realm not in self._realms:
+            return False
+        if not self._lines:
+            return principal.name == user and "/" not in user
+        return any(line.users(str(principal)) == user for line in self._lines)
+
+
+def _parse(line: str, number: int) -> _Line:
+    parts = line.split()
+    if len(parts) != 2:
+        raise MapError(f'[kerberos] map, line {number}: "{line}" is not "PRINCIPAL USER"')
+    principal, user = parts
+    if not principal.startswith("/"):
+        if "@" not in principal:
+            raise MapError(f'[kerberos] map, line {number}: principal "{principal}" names no realm')
+        return _Line(principal, None, user)
+    try:
+        return _Line(principal, re.compile(principal[1:]), user)
+    except re.error as error:
+        raise MapError(f'[kerberos] map, line {number}: "{principal}" is no regular expression: {error}') from error
