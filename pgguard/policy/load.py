@@ -1,0 +1,167 @@
+"""Rule files to a RuleSet: whole or not at all, with every error at once.
+
+A file is a map of `rules`, `conditions`, `probes` and `labels`; their names are known in all files. So a load reads
+all files first, then the definitions, then the rules.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from pgguard.policy.condition_reader import ConditionReader, Shaper
+from pgguard.policy.conditions import Condition
+from pgguard.policy.patterns import PatternError, glob
+from pgguard.policy.probes import Probe, read_probe
+from pgguard.policy.problems import Place, Problems, RulesInvalid
+from pgguard.policy.reading import Reader
+from pgguard.policy.rule import ColumnPattern, Rule
+from pgguard.policy.rule_reader import RuleReader, canonical, column_pattern
+from pgguard.policy.rule_set import RuleSet
+from pgguard.policy.tree import Entry, Items, Mapping, Node, read_tree
+
+MAX_RULES = 10_000
+_TOP = ("rules", "conditions", "probes", "labels")
+
+
+class RuleFile(msgspec.Struct, frozen=True):
+    """One file: its path as errors shall name it, and its bytes."""
+
+    path: str
+    content: bytes
+
+
+def load(files: Sequence[RuleFile], baseline: Sequence[RuleFile], shaper: Shaper) -> RuleSet:
+    """The rule set of these files. `shaper` tells a statement's shape, for the condition of that name.
+
+    Raises RulesInvalid with all problems.
+    """
+    return _Load(shaper).load(files, baseline)
+
+
+class _Load:
+    def __init__(self, shaper: Shaper) -> None:
+        self._problems = Problems()
+        self._reader = Reader(self._problems)
+        self._shaper = shaper
+
+    def load(self, files: Sequence[RuleFile], baseline: Sequence[RuleFile]) -> RuleSet:
+        own = self._trees(files)
+        base = self._trees(baseline)
+        probes = self._probes(own)
+        labels = self._labels(own)
+        conditions = self._conditions(own, frozenset(probes))
+        reading = ConditionReader(self._reader, self._shaper, conditions, frozenset(probes))
+        names: dict[str, Place] = {}
+        rules = [
+            *self._rules(base, RuleReader(self._reader, reading, labels, names, baseline=True)),
+            *self._rules(own, RuleReader(self._reader, reading, labels, names, baseline=False)),
+        ]
+        if len(rules) > MAX_RULES:
+            self._problems.add(rules[MAX_RULES].place, f"more than {MAX_RULES} rules")
+        if self._problems.found:
+            raise RulesInvalid(self._problems.found)
+        return RuleSet(rules, probes, labels, conditions, _identity(rules, own))
+
+    def _trees(self, files: Sequence[RuleFile]) -> list[Mapping]:
+        trees = []
+        for file in files:
+            tree = read_tree(file.path, file.content, self._problems)
+            if isinstance(tree, Mapping):
+                self._reader.known_keys(tree, _TOP, "file")
+                trees.append(tree)
+            elif tree is not None:
+                self._problems.add(tree.place, f"a rule file is a map of {', '.join(_TOP)}")
+        return trees
+
+    def _definitions(self, trees: Iterable[Mapping], key: str) -> list[Entry]:
+        """The entries of one top-level map over all files; a name defined twice is an error."""
+        found: dict[str, Entry] = {}
+        for tree in trees:
+            node = tree.get(key)
+            mapping = None if node is None else self._reader.mapping(node, key)
+            for entry in () if mapping is None else mapping.entries:
+                if entry.key in found:
+                    first = found[entry.key].place
+                    self._problems.add(entry.place, f'{key}: "{entry.key}" is defined twice; the first is at {first}')
+                else:
+                    found[entry.key] = entry
+        return list(found.values())
+
+    def _probes(self, trees: list[Mapping]) -> dict[str, Probe]:
+        read = {entry.key: read_probe(self._reader, entry) for entry in self._definitions(trees, "probes")}
+        return {name: probe for name, probe in read.items() if probe is not None}
+
+    def _labels(self, trees: list[Mapping]) -> dict[str, tuple[ColumnPattern, ...]]:
+        labels = {}
+        for entry in self._definitions(trees, "labels"):
+            patterns = (self._label(node) for node in self._reader.listed(entry.value, "label"))
+            labels[entry.key] = tuple(pattern for pattern in patterns if pattern is not None)
+        return labels
+
+    def _label(self, node: Node) -> ColumnPattern | None:
+        if isinstance(node, Mapping):
+            self._reader.known_keys(node, ("comment",), "label")
+            comment = node.get("comment")
+            word = None if comment is None else self._reader.word(comment, "comment")
+            return None if word is None else ColumnPattern(word, comment=glob(word))
+        word = self._reader.word(node, "label")
+        try:
+            return None if word is None else column_pattern(word)
+        except PatternError:
+            self._problems.add(node.place, f'label pattern "{word}" is not "schema.table.column"')
+            return None
+
+    def _conditions(self, trees: list[Mapping], probes: frozenset[str]) -> dict[str, Condition]:
+        """Named conditions; each may use others, without cycles: read as soon as all it uses are."""
+        waiting = {entry.key: entry for entry in self._definitions(trees, "conditions")}
+        done: dict[str, Condition] = {}
+        while waiting:
+            ready = [n for n, e in waiting.items() if not (_uses(e.value) & waiting.keys())]
+            if not ready:
+                for entry in waiting.values():
+                    self._problems.add(entry.place, f'condition "{entry.key}" uses itself, directly or through others')
+                break
+            for name in ready:
+                entry = waiting.pop(name)
+                reading = ConditionReader(self._reader, self._shaper, done, probes)
+                condition = reading.read(entry.value, f'condition "{name}"')
+                if condition is not None:
+                    done[name] = condition
+        return done
+
+    def _rules(self, trees: list[Mapping], reader: RuleReader) -> list[Rule]:
+        rules = []
+        for tree in trees:
+            node = tree.get("rules")
+            if node is None:
+                continue
+            if not isinstance(node, Items):
+                self._problems.add(node.place, "rules must be a list")
+                continue
+            for item in node.items:
+                rule = reader.read(item)
+                rules += [] if rule is None else [rule]
+        return rules
+
+
+def _uses(node: Node) -> set[str]:
+    """The named conditions that a condition's `is` names."""
+    if isinstance(node, Items):
+        return set().union(*(_uses(item) for item in node.items)) if node.items else set()
+    if not isinstance(node, Mapping):
+        return set()
+    node_is = node.get("is")
+    if node_is is None:
+        return set()
+    items = node_is.items if isinstance(node_is, Items) else (node_is,)
+    return {item.text for item in items if not isinstance(item, Items | Mapping)}
+
+
+def _identity(rules: list[Rule], trees: list[Mapping]) -> str:
+    """SHA-256 over the canonical form: what the rules and definitions say, in an order of its own."""
+    parts = sorted(rule.canonical for rule in rules)
+    for key in ("conditions", "probes", "labels"):
+        nodes = (tree.get(key) for tree in trees)
+        parts += sorted(f"{key}:{canonical(node)}" for node in nodes if node is not None)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,0 +1,48 @@
+"""Probes as rule files define them: where a live value comes from, and how often (rule-language, section 3)."""
+
+import msgspec
+
+from pgguard.policy.reading import Reader
+from pgguard.policy.tree import Entry
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """Exactly one of `sql` (with `database`), `file` and `http` (with `json`, a dotted path) is set.
+
+    `every`: seconds between polls; a value older than three of them is no value.
+    """
+
+    name: str
+    every: float
+    sql: str | None = None
+    database: str | None = None
+    file: str | None = None
+    http: str | None = None
+    json: str | None = None
+
+
+_SOURCES = ("sql", "file", "http")
+
+
+def read_probe(reader: Reader, entry: Entry) -> Probe | None:
+    mapping = reader.mapping(entry.value, f'probe "{entry.key}"')
+    if mapping is None:
+        return None
+    reader.known_keys(mapping, (*_SOURCES, "database", "json", "every"), "probe")
+    sources = [key for key in _SOURCES if mapping.get(key) is not None]
+    if len(sources) != 1:
+        reader.add(mapping.place, f'probe "{entry.key}" needs exactly one of sql, file, http')
+        return None
+    texts = {}
+    for key in (*_SOURCES, "database", "json"):
+        node = mapping.get(key)
+        texts[key] = None if node is None else reader.word(node, key)
+    partner = {"sql": "database", "http": "json"}
+    for source, key in partner.items():
+        if (texts[source] is not None) is not (texts[key] is not None):
+            reader.add(mapping.place, f'probe "{entry.key}": "{source}" and "{key}" go together')
+    every = mapping.get("every")
+    seconds = None if every is None else reader.duration(every, "every")
+    if every is None:
+        reader.add(mapping.place, f'probe "{entry.key}" has no "every"')
+    return Probe(entry.key, seconds or 1.0, **texts)

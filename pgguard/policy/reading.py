@@ -1,0 +1,116 @@
+"""Reading a rule file's values: words, lists, durations, maps; each with its own error where it does not fit."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from pgguard.policy.patterns import Matcher, PatternError, glob
+from pgguard.policy.problems import Place, Problems, suggest
+from pgguard.policy.tree import Items, Mapping, Node, Scalar
+
+_T = TypeVar("_T")
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Reader:
+    """Reads values of one load; what does not fit becomes a problem, and None."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.problems = problems
+
+    def add(self, place: Place, message: str) -> None:
+        self.problems.add(place, message)
+
+    def mapping(self, node: Node, what: str) -> Mapping | None:
+        if isinstance(node, Mapping):
+            if not node.entries:
+                self.add(node.place, f"{what} is empty; write it out or leave it out")
+                return None
+            return node
+        self.add(node.place, f"{what} must be a map of keys")
+        return None
+
+    def known_keys(self, mapping: Mapping, known: Iterable[str], what: str) -> None:
+        known = list(known)
+        for entry in mapping.entries:
+            if entry.key not in known:
+                self.add(entry.place, f'unknown key "{entry.key}" in {what}{suggest(entry.key, known)}')
+
+    def word(self, node: Node, what: str) -> str | None:
+        """A string; a number or boolean in its place must be quoted."""
+        if not isinstance(node, Scalar):
+            self.add(node.place, f"{what} must be one word or text")
+            return None
+        if node.value is None or node.value == "":
+            self.add(node.place, f"{what} is empty; write it out or leave it out")
+            return None
+        if not isinstance(node.value, str):
+            self.add(node.place, f'{what} "{node.text}" is read as a {_kind(node)}; quote it: "{node.text}"')
+            return None
+        return node.value
+
+    def listed(self, node: Node, what: str) -> tuple[Node, ...]:
+        """A value or a list of values, never empty."""
+        if not isinstance(node, Items):
+            return (node,)
+        if not node.items:
+            self.add(node.place, f"{what} is an empty list; name something or leave it out")
+        return node.items
+
+    def words(self, node: Node, what: str) -> tuple[tuple[Place, str], ...]:
+        found = ((item.place, self.word(item, what)) for item in self.listed(node, what))
+        return tuple((place, word) for place, word in found if word is not None)
+
+    def globs(self, node: Node, what: str, *, ignore_case: bool = False) -> tuple[Matcher, ...]:
+        return tuple(glob(word, ignore_case=ignore_case) for _, word in self.words(node, what))
+
+    def patterns(self, node: Node, what: str, parse: Callable[[str], _T]) -> tuple[_T, ...]:
+        return tuple(self._parsed(self.words(node, what), parse))
+
+    def _parsed(self, words: Iterable[tuple[Place, str]], parse: Callable[[str], _T]) -> Iterator[_T]:
+        for place, word in words:
+            try:
+                yield parse(word)
+            except PatternError as error:
+                self.add(place, str(error))
+
+    def choice(self, node: Node, what: str, known: Iterable[str]) -> str | None:
+        known = list(known)
+        word = self.word(node, what)
+        if word is None:
+            return None
+        if word not in known:
+            self.add(node.place, f'unknown {what} "{word}"{suggest(word, known)}')
+            return None
+        return word
+
+    def boolean(self, node: Node, what: str) -> bool | None:
+        if isinstance(node, Scalar) and isinstance(node.value, bool):
+            return node.value
+        self.add(node.place, f"{what} must be true or false")
+        return None
+
+    def count(self, node: Node, what: str, least: int = 1) -> int | None:
+        if isinstance(node, Scalar) and isinstance(node.value, int) and not isinstance(node.value, bool):
+            if node.value >= least:
+                return node.value
+            self.add(node.place, f"{what} must be at least {least}")
+            return None
+        self.add(node.place, f"{what} must be a whole number")
+        return None
+
+    def duration(self, node: Node, what: str) -> float | None:
+        """Seconds, of `90s`, `15m`, `8h`, `1d`."""
+        word = self.word(node, what)
+        match = _DURATION.fullmatch(word) if word is not None else None
+        if match is not None:
+            return float(match[1]) * _UNITS[match[2]]
+        if word is not None:
+            self.add(node.place, f'{what} "{word}" is no duration; write it as 90s, 15m, 8h or 1d')
+        return None
+
+
+def _kind(node: Scalar) -> str:
+    return "boolean" if isinstance(node.value, bool) else "number"

@@ -1,0 +1,82 @@
+"""A rule set: the rules in force together, indexed so that an access meets only those that can be about it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pgguard.model.access import Access, Kind, ObjectName, Privilege
+from pgguard.model.decision import Effect
+from pgguard.policy.conditions import Condition
+from pgguard.policy.patterns import NamePattern
+from pgguard.policy.probes import Probe
+from pgguard.policy.rule import ColumnPattern, Mode, Rule
+
+_Key = tuple[Kind, Privilege]
+
+
+class RuleSet:
+    """`identity`: SHA-256 of the canonical form, in hex; it stands in every audit record."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        probes: Mapping[str, Probe],
+        labels: Mapping[str, tuple[ColumnPattern, ...]],
+        conditions: Mapping[str, Condition],
+        identity: str,
+    ) -> None:
+        self.rules = tuple(rules)
+        self.by_name = {rule.name: rule for rule in rules}
+        self.probes = probes
+        self.labels = labels
+        self.conditions = conditions
+        self.identity = identity
+        self.kill_switches = tuple(rule for rule in rules if rule.kills_all)
+        self.observes = any(rule.mode is Mode.OBSERVE for rule in rules)
+        self._literal: dict[_Key, dict[tuple[str | None, str], list[tuple[NamePattern, Rule]]]] = {}
+        self._patterns: dict[_Key, list[tuple[NamePattern, Rule]]] = {}
+        self._any: dict[Privilege, list[Rule]] = {}
+        for rule in rules:
+            self._index(rule)
+
+    def _index(self, rule: Rule) -> None:
+        for target in rule.targets:
+            if target.kind is None:
+                for privilege in target.privileges:
+                    self._any.setdefault(privilege, []).append(rule)
+                continue
+            for privilege in target.privileges:
+                for pattern in target.patterns:
+                    self._index_pattern((target.kind, privilege), pattern, rule)
+
+    def _index_pattern(self, key: _Key, pattern: NamePattern, rule: Rule) -> None:
+        schema = None if pattern.schema is None else pattern.schema.literal
+        if pattern.name.literal is None or (pattern.schema is not None and schema is None):
+            self._patterns.setdefault(key, []).append((pattern, rule))
+        else:
+            names = self._literal.setdefault(key, {})
+            names.setdefault((schema, pattern.name.literal), []).append((pattern, rule))
+
+    def about(self, access: Access) -> list[Rule]:
+        """The rules whose object and privilege match this access, each once, in no particular order.
+
+        Deny and hold rules on a parent or partitioned table match its children too; allow rules do not.
+        """
+        found: dict[str, Rule] = {rule.name: rule for rule in self._any.get(access.privilege, ())}
+        for rule in self._matching(access, access.object):
+            found[rule.name] = rule
+        for parent in access.ancestors:
+            for rule in self._matching(access, parent):
+                if rule.effect is not Effect.ALLOW:
+                    found[rule.name] = rule
+        return list(found.values())
+
+    def _matching(self, access: Access, name: ObjectName) -> Iterator[Rule]:
+        key = (access.kind, access.privilege)
+        plain = name.name.lower() if access.kind is Kind.SETTING else name.name
+        literal = self._literal.get(key)
+        if literal is not None:
+            for pattern, rule in literal.get((name.schema, plain), ()):
+                if pattern.matches(name.schema, plain, name.arguments):
+                    yield rule
+        for pattern, rule in self._patterns.get(key, ()):
+            if pattern.matches(name.schema, plain, name.arguments):
+                yield rule
