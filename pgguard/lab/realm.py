@@ -1,0 +1,172 @@
+"""A Kerberos realm of its own: an MIT KDC on a free port, with configuration, database and caches in one folder.
+
+Nothing reads /etc/krb5.conf: KRB5_CONFIG and KRB5_KDC_PROFILE point into the folder, and the replay cache is there too
+(MIT krb5 documentation, "Environment variables").
+"""
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pgguard.lab.errors import LabError
+from pgguard.lab.ports import free_port
+from pgguard.lab.process import Process, find_program, own_folder, run
+
+_KRB5_CONF = """\
+[libdefaults]
+  default_realm = {realm}
+  dns_lookup_realm = false
+  dns_lookup_kdc = false
+  dns_canonicalize_hostname = false
+  rdns = false
+  forwardable = true
+  udp_preference_limit = 1
+  clockskew = {clock_skew}
+
+[realms]
+  {realm} = {{
+    kdc = localhost:{port}
+{pkinit}  }}
+
+[domain_realm]
+  localhost = {realm}
+"""
+
+_KDC_CONF = """\
+[realms]
+  {realm} = {{
+    kdc_listen = localhost:{port}
+    kdc_tcp_listen = localhost:{port}
+    database_name = {folder}/principal
+    key_stash_file = {folder}/stash
+    acl_file = {folder}/kadm5.acl
+    max_life = 10h
+    max_renewable_life = 7d
+{pkinit}  }}
+
+[logging]
+  kdc = FILE:{folder}/kdc.log
+"""
+
+
+class Realm:
+    """A realm with its KDC. `clock_skew` is what krb5 forgives, in seconds."""
+
+    host = "localhost"
+
+    def __init__(self, folder: Path, name: str = "PGGUARD.TEST", *, clock_skew: int = 300, tied: bool = True) -> None:
+        self.folder = own_folder(folder.absolute(), None)
+        self.name = name
+        self.port = free_port()
+        self.krb5_config = self.folder / "krb5.conf"
+        self._clock_skew = clock_skew
+        self._tied = tied
+        self._process: Process | None = None
+        own_folder(self.folder / "rcache", None).chmod(0o1777)
+        self._write_config()
+        if not (self.folder / "principal").exists():
+            self._run("kdb5_util", "create", "-s", "-r", name, "-P", os.urandom(16).hex())
+
+    def _write_config(self) -> None:
+        values = {"realm": self.name, "port": self.port, "folder": self.folder, "pkinit": ""}
+        self.krb5_config.write_text(_KRB5_CONF.format(clock_skew=self._clock_skew, **values))
+        (self.folder / "kdc.conf").write_text(_KDC_CONF.format(**values))
+
+    def environment(self, ccache: Path | None = None) -> dict[str, str]:
+        """The variables that make a Kerberos program live in this realm, with the tickets of `ccache`."""
+        variables = {
+            "KRB5_CONFIG": str(self.krb5_config),
+            "KRB5_KDC_PROFILE": str(self.folder / "kdc.conf"),
+            "KRB5RCACHEDIR": str(self.folder / "rcache"),
+        }
+        return variables if ccache is None else {**variables, "KRB5CCNAME": f"FILE:{ccache}"}
+
+    def start(self) -> None:
+        self._process = Process(
+            "the KDC",
+            [find_program("krb5kdc", "krb5-kdc"), "-n", "-r", self.name, "-P", self.folder / "kdc.pid"],
+            log=self.folder / "kdc.out",
+            environment=self.environment(),
+            tied=self._tied,
+        )
+        self._process.wait_until(self._accepts)
+
+    def _accepts(self) -> bool:
+        try:
+            socket.create_connection((self.host, self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise LabError("the KDC is not running")
+        return self._process.pid
+
+    def add_principal(self, name: str, password: str | None = None, *, options: Sequence[str] = ()) -> None:
+        """Add a principal, with a random key unless a password is given; `options` as in kadmin's addprinc."""
+        secret = ["-randkey"] if password is None else ["-pw", password]
+        self._kadmin("add_principal", *options, *secret, name)
+
+    def delete_principal(self, name: str) -> None:
+        self._kadmin("delete_principal", "-force", name)
+
+    def modify_principal(self, name: str, *options: str) -> None:
+        """As kadmin's modprinc: `realm.modify_principal("alice", "-allow_tix")` locks an account."""
+        self._kadmin("modify_principal", *options, name)
+
+    def keytab(self, path: Path, *names: str) -> Path:
+        """Write the present keys of the principals to a keytab."""
+        self._kadmin("ktadd", "-norandkey", "-k", str(path), *names)
+        return path
+
+    def rotate_key(self, path: Path, name: str, *, keep_old: bool = True) -> None:
+        """Give the principal a new key version, and add it to the keytab (which keeps the older ones)."""
+        self._kadmin("cpw", "-randkey", *(["-keepold"] if keep_old else []), name)
+        self.keytab(path, name)
+
+    def kinit(
+        self, name: str, ccache: Path, *, password: str | None = None, keytab: Path | None = None, lifetime: str = "8h"
+    ) -> Path:
+        """Get a ticket into `ccache`: by password, by keytab, or with the key straight from the KDC's database.
+
+        `lifetime` is as kinit reads it: "8h", "12s".
+        """
+        words = ["-c", f"FILE:{ccache}", "-l", lifetime]
+        if password is not None:
+            self._run("kinit", *words, name, stdin=f"{password}\n")
+            return ccache
+        temporary = self.folder / f"{os.urandom(8).hex()}.keytab"
+        try:
+            self._run("kinit", *words, "-k", "-t", str(keytab or self.keytab(temporary, name)), name)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return ccache
+
+    def _kadmin(self, *words: str) -> None:
+        """Run one kadmin.local query; it tells failure by text alone, its status stays 0."""
+        output = self._run("kadmin.local", "-r", self.name, *words)
+        if "while" in output:
+            raise LabError(f"kadmin.local {words[0]}: {output.strip()}")
+
+    def _run(self, program: str, *words: str, stdin: str = "") -> str:
+        package = {"kinit": "krb5-user", "kadmin.local": "krb5-admin-server"}.get(program, "krb5-kdc")
+        return run([find_program(program, package), *words], environment=self.environment(), stdin=stdin)

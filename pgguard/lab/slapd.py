@@ -1,0 +1,157 @@
+"""An LDAP directory of its own: OpenLDAP's slapd with memberOf and syncrepl, on free loopback ports."""
+
+import os
+import signal
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import ldap
+
+from pgguard.lab.certificates import Certificates
+from pgguard.lab.entries import Entries
+from pgguard.lab.errors import LabError
+from pgguard.lab.ports import free_port
+from pgguard.lab.process import Process, find_program, own_folder
+from pgguard.lab.realm import Realm
+
+ACCOUNT = "openldap"
+
+_CONF = """\
+include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/nis.schema
+include /etc/ldap/schema/inetorgperson.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+moduleload memberof
+moduleload syncprov
+pidfile {folder}/slapd.pid
+sizelimit unlimited
+sasl-host localhost
+authz-regexp uid=([^,]*),cn=gssapi,cn=auth uid=$1,ou=people,{base}
+{tls}
+database mdb
+suffix "{base}"
+rootdn "{admin_dn}"
+rootpw {admin_password}
+directory {folder}/data
+maxsize 268435456
+dbnosync
+index objectClass,uid,cn,member,memberOf,memberUid eq
+index entryCSN,entryUUID eq
+access to attrs=userPassword by anonymous auth by * none
+access to * by * read
+overlay memberof
+memberof-refint TRUE
+overlay syncprov
+"""
+
+
+_BASE = "dc=pgguard,dc=test"
+
+
+class Slapd(Entries):
+    """A directory. With a `realm` it takes SASL/GSSAPI binds, with `certificates` StartTLS and LDAPS.
+
+    Its service principal is ldap/localhost: libldap asks for the machine's own name instead, unless the client sets
+    OPT_X_SASL_NOCANON.
+    """
+
+    host = "localhost"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        realm: Realm | None = None,
+        certificates: Certificates | None = None,
+        tied: bool = True,
+    ) -> None:
+        self.folder = own_folder(folder.absolute(), ACCOUNT)
+        self.port = free_port()
+        self.tls_port = free_port()
+        super().__init__(f"ldap://{self.host}:{self.port}", _BASE, f"cn=admin,{_BASE}", "lab-admin")
+        self._certificates = certificates
+        self._tied = tied
+        self._process: Process | None = None
+        own_folder(self.folder / "data", ACCOUNT)
+        self._environment = {} if realm is None else self._kerberos(realm)
+        self._write_config()
+
+    def _kerberos(self, realm: Realm) -> dict[str, str]:
+        keytab = self.folder / "ldap.keytab"
+        if not keytab.exists():
+            realm.add_principal("ldap/localhost")
+            realm.keytab(keytab, "ldap/localhost")
+            keytab.chmod(0o644)  # read under slapd's account; a key of a throwaway realm
+        return {**realm.environment(), "KRB5_KTNAME": f"FILE:{keytab}"}
+
+    def _write_config(self) -> None:
+        tls = ""
+        if self._certificates is not None:
+            files = self._certificates
+            tls = (
+                f"TLSCACertificateFile {files.authority}\n"
+                f"TLSCertificateFile {files.certificate}\n"
+                f"TLSCertificateKeyFile {files.key}\n"
+            )
+        text = _CONF.format(
+            folder=self.folder, base=self.base, admin_dn=self.admin_dn, admin_password=self.admin_password, tls=tls
+        )
+        (self.folder / "slapd.conf").write_text(text)
+
+    @property
+    def tls_uri(self) -> str:
+        """LDAPS, where there are certificates."""
+        return f"ldaps://{self.host}:{self.tls_port}"
+
+    def start(self) -> None:
+        listeners = self.uri if self._certificates is None else f"{self.uri} {self.tls_uri}"
+        self._process = Process(
+            "slapd",
+            [find_program("slapd", "slapd"), "-f", self.folder / "slapd.conf", "-h", listeners, "-d", "0"],
+            log=self.folder / "slapd.log",
+            account=ACCOUNT,
+            environment=self._environment,
+            tied=self._tied,
+        )
+        self._process.wait_until(self._answers)
+        self.lay_out()
+
+    def _answers(self) -> bool:
+        try:
+            self.connect().unbind_s()
+        except ldap.SERVER_DOWN:
+            return False
+        return True
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def pause(self) -> None:
+        """Stop answering without closing anything: the directory that hangs."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, sign: signal.Signals) -> None:
+        os.kill(self.pid, sign)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise LabError("slapd is not running")
+        return self._process.pid
