@@ -1,0 +1,207 @@
+"""SQL text to Facts: the way in to this room.
+
+`analyze` parses a text and collects the facts of each of its statements. Statements of one string see what
+earlier ones certainly did: a constant SET search_path, a CREATE TABLE with its columns written out. What is uncertain (ROLLBACK,
+set_config, other DDL) makes the later ones opaque: they must be sent by themselves.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from pglast import ast
+from pglast.enums import VariableSetKind
+
+from pgguard.model.access import Access, Kind, ObjectName, Privilege
+from pgguard.model.control import Transaction
+from pgguard.model.facts import Facts
+from pgguard.model.sqlstate import SqlState
+from pgguard.sql.catalog import Catalog, Relation
+from pgguard.sql.ddl import DDL
+from pgguard.sql.environment import Environment, Opaque, Settings, Unresolved
+from pgguard.sql.functions import constant_text, report
+from pgguard.sql.parse import Parsed, SyntaxProblem, parse
+from pgguard.sql.queries import collect_query
+from pgguard.sql.shape import shape_of
+from pgguard.sql.utility import UTILITIES
+
+_QUERIES: dict[type, str] = {
+    ast.SelectStmt: "SELECT",
+    ast.InsertStmt: "INSERT",
+    ast.UpdateStmt: "UPDATE",
+    ast.DeleteStmt: "DELETE",
+    ast.MergeStmt: "MERGE",
+}
+_COLLECTORS = UTILITIES | DDL
+_ESTIMABLE = frozenset(_QUERIES.values()) | {"COPY", "DECLARE CURSOR"}
+
+
+class Script(msgspec.Struct, frozen=True, tag=True):
+    """What a text touches, one Facts a statement."""
+
+    statements: tuple[Facts, ...]
+
+    @property
+    def needs_settings(self) -> bool:
+        return any(facts.needs_settings for facts in self.statements)
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """A text that PostgreSQL would refuse, with its error. `position`: characters from 1, 0 for none.
+
+    `unresolved`: a name was not found in this catalog; another catalog may know it.
+    """
+
+    sqlstate: SqlState
+    message: str
+    position: int = 0
+    hint: str | None = None
+    unresolved: bool = False
+
+
+Analysis = Script | Refused
+
+
+def analyze(text: str, catalog: Catalog, settings: Settings) -> Analysis:
+    """The facts of a text, or the error that PostgreSQL would give for it. Total: raises nothing."""
+    try:
+        return _Script(text, catalog, settings).analyze()
+    except SyntaxProblem as problem:
+        return Refused(SqlState.SYNTAX_ERROR, str(problem), problem.position)
+    except Unresolved as unresolved:
+        position = unresolved.location + 1 if unresolved.location >= 0 else 0
+        return Refused(unresolved.sqlstate, str(unresolved), position, unresolved.hint, unresolved=True)
+    except RecursionError:
+        return Refused(SqlState.STATEMENT_TOO_COMPLEX, "statement is nested too deeply to be judged")
+
+
+def facts_of_call(oid: int, catalog: Catalog) -> Facts:
+    """The facts of a FunctionCall message, which names a function by its OID."""
+    function = catalog.function_by_oid(oid)
+    env = Environment(catalog, Settings(()), "")
+    if function is None:
+        return _opaque_facts("FUNCTION CALL", f"function with OID {oid} does not exist", "")
+    report(env, function, ())
+    return Facts("FUNCTION CALL", env.accesses, unsettles=True)
+
+
+class _Script:
+    """`_doubt`: why later statements of the string cannot be judged any more."""
+
+    def __init__(self, text: str, catalog: Catalog, settings: Settings) -> None:
+        self._parsed = parse(text)
+        self._catalog = catalog
+        self._settings = settings
+        self._doubt: str | None = None
+
+    def analyze(self) -> Script:
+        return Script(tuple(self._facts(parsed) for parsed in self._parsed))
+
+    def _facts(self, parsed: Parsed) -> Facts:
+        env = Environment(self._catalog, self._settings, parsed.text)
+        shape = shape_of(parsed.tree)
+        try:
+            kind = _collect(parsed.tree, env)
+        except Opaque as opaque:
+            facts = _opaque_facts(_tag(parsed.tree), str(opaque), shape, env.accesses)
+        else:
+            facts = Facts(
+                kind=kind,
+                accesses=env.accesses,
+                shape=shape,
+                control=env.control,
+                unsettles=env.unsettles,
+                changes_catalog=env.changes_catalog,
+                needs_settings=env.needs_settings,
+                estimable=kind in _ESTIMABLE,
+                reads_only=kind in {"SELECT", "SHOW"},
+            )
+        if self._doubt is not None and facts.needs_settings:
+            why = f"it follows {self._doubt} in the same string; send it as a query of its own"
+            facts = _opaque_facts(facts.kind, why, shape, facts.accesses)
+        if len(self._parsed) > 1:
+            self._apply(parsed.tree, facts)
+        return facts
+
+    def _apply(self, tree: Any, facts: Facts) -> None:
+        """What the later statements of the string will see."""
+        if isinstance(tree, ast.CreateStmt) and self._create(tree, facts):
+            return
+        if isinstance(tree, ast.VariableSetStmt) and (tree.name or "") == "search_path":
+            path = [constant_text(node) for node in tree.args or ()]
+            if tree.kind == VariableSetKind.VAR_SET_VALUE and None not in path and "$user" not in path:
+                self._set_path([schema for schema in path if schema is not None])
+                return
+        ends = isinstance(facts.control, Transaction) and facts.control.ends
+        resets = facts.unsettles and (not isinstance(tree, ast.VariableSetStmt) or _matters(tree))
+        if ends or resets or facts.changes_catalog:
+            self._doubt = self._doubt or facts.kind
+
+    def _create(self, tree: ast.CreateStmt, facts: Facts) -> bool:
+        """A new table whose columns are all written out is known to what follows."""
+        elements: Sequence[Any] = tree.tableElts or ()
+        plain = all(isinstance(element, (ast.ColumnDef, ast.Constraint)) for element in elements)
+        if tree.inhRelations or tree.ofTypename or tree.if_not_exists or not plain or tree.relation is None:
+            return False
+        temporary = tree.relation.relpersistence == "t"
+        name = next((a.object for a in facts.accesses if a.privilege is Privilege.CREATE), None)
+        schema = "pg_temp" if temporary else (name.schema if name is not None else None)
+        if schema is None:
+            return False
+        columns = tuple(e.colname or "" for e in elements if isinstance(e, ast.ColumnDef))
+        relation = Relation(schema, tree.relation.relname or "", "r", columns, temporary=temporary)
+        self._catalog = self._catalog.overlaid([relation])
+        if temporary and "pg_temp" not in self._settings.search_path:
+            self._settings = msgspec.structs.replace(
+                self._settings, search_path=("pg_temp", *self._settings.search_path)
+            )
+        return True
+
+    def _set_path(self, schemas: list[str]) -> None:
+        implicit = [s for s in self._settings.search_path if s.startswith("pg_temp")]
+        named = [s for s in schemas if s in self._catalog.schemas]
+        catalog = [] if "pg_catalog" in named else ["pg_catalog"]
+        self._settings = msgspec.structs.replace(self._settings, search_path=(*implicit, *catalog, *named))
+
+
+def _matters(tree: ast.VariableSetStmt) -> bool:
+    """Whether a SET can change what names mean or how text is read."""
+    name = (tree.name or "").lower()
+    return tree.kind == VariableSetKind.VAR_RESET_ALL or name in {
+        "search_path", "role", "session_authorization", "standard_conforming_strings", "client_encoding",
+        "backslash_quote",
+    }  # fmt: skip
+
+
+def _collect(tree: Any, env: Environment) -> str:
+    """The command tag of a statement, its accesses in the environment."""
+    if isinstance(tree, ast.ExplainStmt):
+        _collect(tree.query, env)
+        return "EXPLAIN"
+    kind = _QUERIES.get(type(tree))
+    if kind is not None:
+        if isinstance(tree, ast.SelectStmt) and tree.intoClause is not None:
+            return _select_into(tree, env)
+        collect_query(tree, env)
+        return kind
+    collector = _COLLECTORS.get(type(tree))
+    if collector is None:
+        raise Opaque(f"a statement of kind {type(tree).__name__} is not understood")
+    return collector(tree, env)
+
+
+def _select_into(tree: ast.SelectStmt, env: Environment) -> str:
+    """SELECT INTO is CREATE TABLE AS in another dress (PostgreSQL docs, SELECT INTO)."""
+    into, tree.intoClause = tree.intoClause, None
+    return DDL[ast.CreateTableAsStmt](ast.CreateTableAsStmt(query=tree, into=into, is_select_into=True), env)
+
+
+def _tag(tree: Any) -> str:
+    """A tag for a statement that could not be seen through."""
+    return _QUERIES.get(type(tree), type(tree).__name__.removesuffix("Stmt").upper())
+
+
+def _opaque_facts(kind: str, why: str, shape: str, accesses: Sequence[Access] = ()) -> Facts:
+    """A statement that cannot be seen through: what is known of it, and `run` on kind `opaque`."""
+    run = Access(Privilege.RUN, Kind.OPAQUE, ObjectName(why))
+    return Facts(kind, (*accesses, run), why, shape, unsettles=True, changes_catalog=True, needs_settings=True)

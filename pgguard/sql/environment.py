@@ -1,0 +1,164 @@
+"""What collectors work with: the catalog and settings they resolve names by, and the sink that takes accesses.
+
+Theory of operation. One Environment serves one statement. Collectors walk the parse tree and report accesses; what
+they cannot see through raises Opaque, what they cannot resolve raises Unresolved with PostgreSQL's own error.
+# INVARIANT: a node that no collector knows is Opaque; nothing is passed over.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+from pglast import ast
+
+from pgguard.model.access import Access, ColumnNote, Kind, ObjectName, Privilege, Where
+from pgguard.model.control import Control
+from pgguard.model.sqlstate import SqlState
+from pgguard.sql.catalog import Catalog, Relation
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What names mean in the session: the effective search_path, implicit schemas included, and the roles."""
+
+    search_path: tuple[str, ...]
+    current_user: str = ""
+    session_user: str = ""
+
+    @property
+    def creation_schema(self) -> str | None:
+        """Where CREATE without a schema puts things: the first that is not implicit."""
+        return next((s for s in self.search_path if not s.startswith("pg_")), None)
+
+
+class Opaque(Exception):  # noqa: N818  # it says what the statement is
+    """The statement cannot be seen through; the message says why."""
+
+
+class Unresolved(Exception):  # noqa: N818  # it says what is the case
+    """A name means nothing, or too much: the error that PostgreSQL would give. `position`: byte offset, or -1."""
+
+    def __init__(self, sqlstate: SqlState, message: str, location: int | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.location = -1 if location is None else location
+        self.hint = hint
+
+
+class Environment:
+    """See the module. `text` is the statement's own text, for controls that need a slice of it."""
+
+    def __init__(self, catalog: Catalog, settings: Settings, text: str) -> None:
+        self.catalog = catalog
+        self.settings = settings
+        self.text = text
+        self.needs_settings = False
+        self.unsettles = False
+        self.changes_catalog = False
+        self.control: Control | None = None
+        self._accesses: set[Access] = set()
+        self._depth = 0
+
+    @property
+    def accesses(self) -> tuple[Access, ...]:
+        return tuple(sorted(self._accesses, key=_sort_key))
+
+    def add(self, access: Access) -> None:
+        self._accesses.add(access)
+
+    def touch(self, privilege: Privilege, kind: Kind, name: str, schema: str | None = None) -> None:
+        """An access without columns to an object that needs no resolving."""
+        self.add(Access(privilege, kind, ObjectName(name, schema)))
+
+    # relations
+
+    def find_relation(self, name: ast.RangeVar) -> Relation:
+        """The relation a name means. Raises Unresolved (42P01, 3D000)."""
+        if name.catalogname and name.catalogname != self.catalog.snapshot.database:
+            raise Unresolved(
+                SqlState.FEATURE_NOT_SUPPORTED,
+                f'cross-database references are not implemented: "{_written(name)}"',
+                name.location,
+            )
+        found = self.look_up(name.schemaname, name.relname or "")
+        if found is None:
+            raise Unresolved(SqlState.UNDEFINED_TABLE, f'relation "{_written(name)}" does not exist', name.location)
+        return found
+
+    def look_up(self, schema: str | None, name: str) -> Relation | None:
+        """The relation by schema, or by the search_path."""
+        if schema == "pg_temp":
+            schema = next((s for s in self.settings.search_path if s.startswith("pg_temp_")), "pg_temp")
+        if schema is not None:
+            return self.catalog.relation(schema, name)
+        self.needs_settings = True
+        for place in self.settings.search_path:
+            found = self.catalog.relation(place, name)
+            if found is not None:
+                return found
+        return None
+
+    def relation_access(  # the parts of one access
+        self,
+        privilege: Privilege,
+        relation: Relation,
+        columns: Iterable[str] | None = None,
+        where: Where | None = None,
+    ) -> None:
+        """An access to a relation, with what labels and inherited rules need to know of it."""
+        names = None if columns is None else tuple(sorted(set(columns)))
+        kind = Kind.SEQUENCE if relation.kind == "S" and privilege is not Privilege.SELECT else Kind.TABLE
+        self.add(
+            Access(
+                privilege,
+                kind,
+                ObjectName(relation.name, relation.schema),
+                columns=names,
+                candidates=relation.columns if names == () else (),
+                ancestors=tuple(ObjectName(name, schema) for schema, name in relation.ancestors),
+                notes=_notes(relation, names or ()),
+                where=where,
+                temporary=relation.temporary,
+            )
+        )
+
+    # creation
+
+    def new_name(self, name: ast.RangeVar) -> ObjectName:
+        """The name that a CREATE gives."""
+        if name.schemaname:
+            return ObjectName(name.relname or "", name.schemaname)
+        if name.relpersistence == "t":
+            return ObjectName(name.relname or "", "pg_temp")
+        self.needs_settings = True
+        schema = self.settings.creation_schema
+        if schema is None:
+            raise Unresolved(SqlState.INVALID_SCHEMA_NAME, "no schema has been selected to create in", name.location)
+        return ObjectName(name.relname or "", schema)
+
+
+def _sort_key(access: Access) -> tuple[str, ...]:
+    return (
+        access.kind,
+        access.object.schema or "",
+        access.object.name,
+        access.privilege,
+        repr(access.object.arguments),
+        repr(access.columns),
+        repr(access.where),
+    )
+
+
+def _notes(relation: Relation, columns: tuple[str, ...]) -> tuple[ColumnNote, ...]:
+    if not relation.comments and not relation.sources:
+        return ()
+    notes = []
+    for column in columns:
+        comment = relation.comments.get(column)
+        sources = tuple((s, t, c) for own, s, t, c in relation.sources if own == column)
+        if comment is not None or sources:
+            notes.append(ColumnNote(column, comment, sources))
+    return tuple(notes)
+
+
+def _written(name: ast.RangeVar) -> str:
+    parts = (name.catalogname, name.schemaname, name.relname)
+    return ".".join(part for part in parts if part)

@@ -1,0 +1,211 @@
+"""The FROM clause: each entry to an Item of the level's scope.
+
+An entry is walked with what it may see: a lateral one the entries to its left, any other only the level around. A join
+condition sees the two sides of its join. Source: PostgreSQL source, parse_clause.c, transformFromClauseItem.
+"""
+
+from typing import Any
+
+from pglast import ast
+
+from pgguard.sql import functions
+from pgguard.sql.environment import Opaque
+from pgguard.sql.expressions import output_name, walk
+from pgguard.sql.level import Columns, Level
+from pgguard.sql.scope import Item, JoinItem, RelationItem, Scope
+
+Merged = dict[str, list[tuple[Item, str]]]
+
+
+def add_from(clause: Any, level: Level) -> None:
+    """Add all entries of a FROM, USING or MERGE source to the level."""
+    for node in clause or ():
+        items, merged = _entry(node, level)
+        _add(items, merged, level.scope)
+
+
+def _add(items: list[Item], merged: Merged, scope: Scope) -> None:
+    for item in items:
+        if item not in scope.items:
+            scope.items.append(item)
+    scope.merged.update(merged)
+
+
+def _entry(node: Any, level: Level) -> tuple[list[Item], Merged]:
+    match node:
+        case ast.RangeVar():
+            return [_range_var(node, level)], {}
+        case ast.JoinExpr():
+            return _join(node, level)
+        case ast.RangeSubselect():
+            around = level.scope if node.lateral else level.scope.around
+            columns = level.query(node.subquery, level.inner(around))
+            return [Item(_alias(node.alias), _renamed(columns, node.alias))], {}
+        case ast.RangeFunction():
+            return [_range_function(node, level)], {}
+        case ast.RangeTableSample():
+            walk((node.args, node.repeatable), level)
+            return _entry(node.relation, level)
+        case ast.RangeTableFunc():
+            walk((node.docexpr, node.rowexpr, node.namespaces), level)
+            for column in node.columns or ():
+                walk((column.colexpr, column.coldefexpr), level)
+            names = [column.colname for column in node.columns or ()]
+            return [Item(_alias(node.alias, "xmltable"), _renamed(names, node.alias))], {}
+        case ast.JsonTable():
+            walk((node.context_item, node.pathspec, node.passing, node.on_error), level)
+            names = _json_columns(node.columns, level)
+            return [Item(_alias(node.alias, "json_table"), _renamed(names, node.alias))], {}
+        case _:
+            raise Opaque(f"a FROM entry of kind {type(node).__name__} is not understood")
+
+
+def _range_var(node: ast.RangeVar, level: Level) -> Item:
+    name = node.relname or ""
+    if not node.schemaname and name in level.ctes:
+        return Item(_alias(node.alias, name), _renamed(level.ctes[name], node.alias))
+    item = relation_item(node, level)
+    item.select()
+    level.scope.relations.append(item)
+    return item
+
+
+def relation_item(node: ast.RangeVar, level: Level) -> RelationItem:
+    """The item of a relation by its name, nothing done with it yet."""
+    relation = level.env.find_relation(node)
+    if relation.definition is not None:
+        _invoker_view(relation.definition, level)
+    schema = None if node.alias else relation.schema
+    return RelationItem(
+        relation, _alias(node.alias, node.relname or ""), _renamed(list(relation.columns), node.alias), schema
+    )
+
+
+def _invoker_view(definition: str, level: Level) -> None:
+    """What lies under a security_invoker view is reached with the caller's own rights, so it is accessed too."""
+    from pglast import parse_sql  # noqa: PLC0415  # the one place where a stored text is parsed
+
+    statement: Any = parse_sql(definition)[0].stmt
+    level.query(statement, Level(level.env, level.query))
+
+
+def _alias(alias: ast.Alias | None, otherwise: str = "") -> str:
+    return (alias.aliasname or "") if alias is not None else otherwise
+
+
+def _renamed(columns: Columns, alias: ast.Alias | None) -> Columns:
+    """The columns under an alias's column names, which may be fewer."""
+    names = functions.names_of(alias.colnames) if alias is not None else []
+    if columns is None:
+        return None
+    return [*names, *columns[len(names) :]] if names else columns
+
+
+def _range_function(node: ast.RangeFunction, level: Level) -> Item:
+    """A function in FROM always sees what is to its left."""
+    columns: list[str] | None = []
+    first = ""
+    for pair in node.functions or ():
+        call, definitions = pair if isinstance(pair, tuple) else (pair, None)
+        walk(call, level)
+        name = output_name(call)
+        first = first or name
+        found = _function_columns(call, definitions, _alias(node.alias, name), level)
+        columns = None if columns is None or found is None else [*columns, *found]
+    if node.coldeflist:
+        columns = [definition.colname or "" for definition in node.coldeflist]
+    if node.ordinality and columns is not None:
+        columns = [*columns, "ordinality"]
+    return Item(_alias(node.alias, first), _renamed(columns, node.alias))
+
+
+def _function_columns(call: Any, definitions: Any, alias: str, level: Level) -> Columns:
+    if definitions:
+        return [definition.colname for definition in definitions]
+    if not isinstance(call, ast.FuncCall):
+        return [alias]
+    found = functions.find_functions(level.env, functions.names_of(call.funcname), len(call.args or ()))
+    shapes = {function.columns for function in found}
+    if len(shapes) != 1:
+        return None
+    (shape,) = shapes
+    return [alias] if shape is None else list(shape) or None
+
+
+def _json_columns(columns: Any, level: Level) -> list[str]:
+    names: list[str] = []
+    for column in columns or ():
+        walk((column.pathspec, column.on_empty, column.on_error), level)
+        names += _json_columns(column.columns, level) if column.columns else [column.name]
+    return names
+
+
+# joins
+
+
+def _join(node: ast.JoinExpr, level: Level) -> tuple[list[Item], Merged]:
+    left, left_merged = _entry(node.larg, level)
+    seen, seen_merged = list(level.scope.items), dict(level.scope.merged)
+    _add(left, left_merged, level.scope)  # the right side may be lateral
+    right, right_merged = _entry(node.rarg, level)
+    level.scope.items[:] = seen
+    level.scope.merged = seen_merged
+    merged = {**left_merged, **right_merged}
+    using = functions.names_of(node.usingClause)
+    if node.isNatural:
+        using = _common(left, left_merged, right, right_merged)
+    for name in using:
+        behind = [*_behind(name, left, left_merged), *_behind(name, right, right_merged)]
+        for item, column in behind:
+            item.read(column)
+            item.hidden |= {name}
+        merged[name] = behind
+    items = [*left, *right]
+    inside = level.inner(level.scope.around)
+    inside.scope.items = items
+    inside.scope.merged = dict(merged)
+    walk(node.quals, inside)
+    if using:
+        functions.operator(level.env, ["="])
+    if node.join_using_alias is not None:
+        named = JoinItem(_alias(node.join_using_alias), {n: merged[n] for n in using}, open_ended=False)
+        named.visible = False
+        items = [*items, named]
+    if node.alias is None:
+        return items, merged
+    return [_aliased_join(node.alias, items, merged)], {}
+
+
+def _aliased_join(alias: ast.Alias, items: list[Item], merged: Merged) -> Item:
+    columns: Merged = dict(merged)
+    open_ended = False
+    for item in items:
+        if item.visible:
+            open_ended = open_ended or item.columns is None
+            for name in item.columns or ():
+                if name not in item.hidden:
+                    columns.setdefault(name, []).append((item, name))
+    renamed = _renamed(list(columns), alias) or []
+    return JoinItem(_alias(alias), dict(zip(renamed, columns.values(), strict=False)), open_ended=open_ended)
+
+
+def _behind(name: str, items: list[Item], merged: Merged) -> list[tuple[Item, str]]:
+    if name in merged:
+        return merged[name]
+    return [(item, name) for item in items if item.visible and item.has(name) and name not in item.hidden]
+
+
+def _common(left: list[Item], left_merged: Merged, right: list[Item], right_merged: Merged) -> list[str]:
+    """The columns that NATURAL joins on, in the order of the left side."""
+    if any(item.columns is None for item in (*left, *right)):
+        raise Opaque("a NATURAL JOIN with a function whose columns are not known")
+    rights = set(_names(right, right_merged))
+    return [name for name in dict.fromkeys(_names(left, left_merged)) if name in rights]
+
+
+def _names(items: list[Item], merged: Merged) -> list[str]:
+    names = list(merged)
+    for item in items:
+        if item.visible:
+            names += [name for name in item.columns or () if name not in item.hidden]
+    return names

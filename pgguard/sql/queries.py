@@ -1,0 +1,381 @@
+"""SELECT, INSERT, UPDATE, DELETE, MERGE and WITH: what each query level reads and writes.
+
+`collect` walks one query, reports its accesses, and returns its output columns. Source of the details: PostgreSQL
+source, parser/analyze.c and parse_relation.c, whose requiredPerms and selectedCols are the oracle of the tests.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pglast import ast
+from pglast.enums import CmdType, SetOperation
+
+from pgguard.model.access import Privilege, Where
+from pgguard.model.sqlstate import SqlState
+from pgguard.sql import functions
+from pgguard.sql.environment import Environment, Opaque, Unresolved
+from pgguard.sql.expressions import equal_columns, output_name, walk
+from pgguard.sql.from_clause import add_from, relation_item
+from pgguard.sql.level import Columns, Level
+from pgguard.sql.scope import Item, RelationItem
+
+
+def collect_query(node: Any, env: Environment) -> Columns:
+    """A query at the top of a statement, or inside a utility statement."""
+    return collect(node, Level(env, collect))
+
+
+def collect(node: Any, level: Level) -> Columns:
+    """One query in a fresh level. Raises Opaque for a node that is no query."""
+    match node:
+        case ast.SelectStmt():
+            return _select(node, level)
+        case ast.InsertStmt():
+            return _insert(node, level)
+        case ast.UpdateStmt():
+            return _update(node, level)
+        case ast.DeleteStmt():
+            return _delete(node, level)
+        case ast.MergeStmt():
+            return _merge(node, level)
+        case _:
+            raise Opaque(f"a query of kind {type(node).__name__} is not understood")
+
+
+# WITH
+
+
+def _with(clause: ast.WithClause | None, level: Level) -> None:
+    if clause is None:
+        return
+    for cte in clause.ctes or ():
+        level.ctes[cte.ctename or ""] = _cte(cte, level, recursive=bool(clause.recursive))
+
+
+def _cte(cte: ast.CommonTableExpr, level: Level, *, recursive: bool) -> Columns:
+    names = functions.names_of(cte.aliascolnames)
+    inside = level.inner(level.scope.around)
+    query: Any = cte.ctequery
+    if recursive and isinstance(query, ast.SelectStmt):
+        inside.ctes[cte.ctename or ""] = None
+        if query.op != SetOperation.SETOP_NONE and query.larg is not None:
+            first = collect(query.larg, inside.inner(level.scope.around))
+            inside.ctes[cte.ctename or ""] = _extended(_renamed(first, names), cte)
+    columns = _renamed(collect(query, inside), names)
+    if cte.cycle_clause is not None:
+        walk((cte.cycle_clause.cycle_mark_value, cte.cycle_clause.cycle_mark_default), level)
+    return _extended(columns, cte)
+
+
+def _extended(columns: Columns, cte: ast.CommonTableExpr) -> Columns:
+    """With the columns that SEARCH and CYCLE add."""
+    if columns is None:
+        return None
+    added = []
+    if cte.search_clause is not None:
+        added.append(cte.search_clause.search_seq_column or "")
+    if cte.cycle_clause is not None:
+        added += [cte.cycle_clause.cycle_mark_column or "", cte.cycle_clause.cycle_path_column or ""]
+    return [*columns, *added]
+
+
+def _renamed(columns: Columns, names: list[str]) -> Columns:
+    return None if columns is None else [*names, *columns[len(names) :]]
+
+
+# SELECT
+
+
+def _select(node: ast.SelectStmt, level: Level) -> Columns:
+    _with(node.withClause, level)
+    if node.op != SetOperation.SETOP_NONE:
+        return _set_operation(node, level)
+    if node.valuesLists:
+        walk(node.valuesLists, level)
+        columns: Columns = [f"column{n}" for n in range(1, len(node.valuesLists[0]) + 1)]
+        _order(node.sortClause, columns, level)
+    else:
+        add_from(node.fromClause, level)
+        columns = _targets(node.targetList, level)
+        walk((node.whereClause, node.havingClause, node.windowClause), level)
+        walk([item for item in node.distinctClause or () if item is not None], level)
+        _order(node.sortClause, columns, level)
+        _group(node.groupClause, columns, level)
+    walk((node.limitOffset, node.limitCount), level)
+    _locking(node.lockingClause, level)
+    _report(node.whereClause, level)
+    return columns
+
+
+def _report(where: Any, level: Level) -> None:
+    level.scope.report(level.env, where is not None, equal_columns(where, level))
+
+
+def _set_operation(node: ast.SelectStmt, level: Level) -> Columns:
+    around = level.scope.around
+    columns = collect(node.larg, level.inner(around))
+    collect(node.rarg, level.inner(around))
+    output = level.inner(around)
+    output.scope.add(Item("", columns))
+    walk((node.sortClause, node.limitOffset, node.limitCount), output)
+    if node.lockingClause:
+        raise Opaque("FOR UPDATE is not allowed with UNION/INTERSECT/EXCEPT")
+    return columns
+
+
+def _targets(targets: Iterable[Any] | None, level: Level) -> Columns:
+    """Walk the target list; the output columns."""
+    names: list[str] = []
+    known = True
+    for target in targets or ():
+        value = target.val
+        star = _star_of(value)
+        walk(value, level)
+        if star is None:
+            names.append(target.name or output_name(value))
+            continue
+        columns = _star_columns(value, star, level)
+        known = known and columns is not None
+        names += columns or []
+    return names if known else None
+
+
+def _star_of(value: Any) -> list[str] | None:
+    """The qualifier of `*` or `t.*`; None where it is no star. `(expression).*` has columns nobody knows here."""
+    if isinstance(value, ast.ColumnRef) and value.fields and isinstance(value.fields[-1], ast.A_Star):
+        return functions.names_of(value.fields[:-1])
+    if isinstance(value, ast.A_Indirection) and value.indirection and isinstance(value.indirection[-1], ast.A_Star):
+        return ["(…)"]
+    return None
+
+
+def _star_columns(value: Any, qualifier: list[str], level: Level) -> Columns:
+    if isinstance(value, ast.A_Indirection):
+        return None
+    if not qualifier:
+        return level.scope.star_columns()
+    item = level.scope.alias(qualifier[-1], qualifier[-2] if len(qualifier) > 1 else None)
+    return None if item is None or item.columns is None else list(item.columns)
+
+
+def _order(clause: Any, columns: Columns, level: Level) -> None:
+    """ORDER BY: a bare name is an output column first."""
+    for sort in clause or ():
+        name = _bare(sort.node)
+        if name is None or columns is None or name not in columns:
+            walk(sort.node, level)
+        if sort.useOp:
+            functions.operator(level.env, functions.names_of(sort.useOp))
+
+
+def _group(clause: Any, columns: Columns, level: Level) -> None:
+    """GROUP BY: a bare name is an input column first, then an output column."""
+    for item in clause or ():
+        if isinstance(item, ast.GroupingSet):
+            _group(item.content, columns, level)
+            continue
+        if isinstance(item, ast.RowExpr):
+            _group(item.args, columns, level)
+            continue
+        name = _bare(item)
+        if name is not None and columns is not None and name in columns:
+            try:
+                level.scope.column(name, None)
+            except Unresolved:
+                continue
+        else:
+            walk(item, level)
+
+
+def _bare(node: Any) -> str | None:
+    if isinstance(node, ast.ColumnRef) and len(node.fields or ()) == 1:
+        field = (node.fields or ())[0]
+        return field.sval if isinstance(field, ast.String) else None
+    return None
+
+
+def _locking(clauses: Any, level: Level) -> None:
+    """FOR UPDATE and its like need UPDATE on at least one column (PostgreSQL docs, SELECT, "The Locking Clause")."""
+    for clause in clauses or ():
+        names = [locked.relname for locked in clause.lockedRels or ()]
+        for item in level.scope.relations:
+            if not names or item.alias in names:
+                item.updated = item.updated or set()
+        if any(not isinstance(item, RelationItem) for item in level.scope.items):
+            _lock_inside(level, names)
+
+
+def _lock_inside(level: Level, names: list[str | None]) -> None:
+    """A locked subquery locks all its tables: every relation that was selected from in here is locked too."""
+    items = [i for i in level.scope.items if not isinstance(i, RelationItem) and (not names or i.alias in names)]
+    if not items:
+        return
+    for access in level.env.accesses:
+        if access.privilege is Privilege.SELECT:
+            relation = level.env.catalog.relation(access.object.schema or "", access.object.name)
+            if relation is not None:
+                level.env.relation_access(Privilege.UPDATE, relation, (), access.where)
+
+
+# writes
+
+
+def _target(node: Any, level: Level) -> RelationItem:
+    item = relation_item(node, level)
+    level.scope.add(item)
+    return item
+
+
+def _assigned(targets: Any, item: RelationItem, level: Level) -> set[str]:
+    """The columns that SET writes; their values are walked."""
+    columns = set()
+    for target in targets or ():
+        columns.add(_writable(item, target))
+        walk(target.indirection, level)
+        value = target.val
+        walk(value.source if isinstance(value, ast.MultiAssignRef) else value, level)
+    return columns
+
+
+def _writable(item: RelationItem, target: ast.ResTarget) -> str:
+    name = target.name or ""
+    if name not in item.relation.columns:
+        raise Unresolved(
+            SqlState.UNDEFINED_COLUMN,
+            f'column "{name}" of relation "{item.relation.name}" does not exist',
+            target.location,
+        )
+    return name
+
+
+def _insert(node: ast.InsertStmt, level: Level) -> Columns:
+    _with(node.withClause, level)
+    target: Any = node.relation
+    item = relation_item(target, level)
+    source: Any = node.selectStmt
+    given: Columns = []
+    if source is not None:
+        given = collect(source, level.inner(level.scope.around))
+    if node.cols:
+        item.inserted = {_writable(item, target) for target in node.cols}
+        for target in node.cols:
+            walk(target.indirection, level)
+    else:
+        count = len(item.relation.columns) if given is None else len(given)
+        item.inserted = set(item.relation.columns[:count])
+    level.scope.add(item)
+    if node.onConflictClause is not None:
+        _on_conflict(node.onConflictClause, item, level)
+    level.scope.report(level.env, False, {})
+    return _returning(node.returningClause, item, level)
+
+
+def _on_conflict(clause: ast.OnConflictClause, item: RelationItem, level: Level) -> None:
+    """The inference columns are read; DO UPDATE writes, and reads what it names (PostgreSQL docs, INSERT)."""
+    if clause.infer is not None:
+        for element in clause.infer.indexElems or ():
+            if element.name:
+                item.read(element.name)
+            walk(element.expr, level)
+        walk(clause.infer.whereClause, level)
+        if clause.infer.conname:
+            # a named constraint reads the columns it is on, which the catalog does not tell
+            item.read_all()
+    inside = level.inner(level.scope.around)
+    inside.scope.items = [item, Item("excluded", item.relation.columns)]
+    excluded = inside.scope.items[1]
+    excluded.visible = False
+    if clause.targetList:
+        item.updated = _assigned(clause.targetList, item, inside)
+    walk(clause.whereClause, inside)
+
+
+def _update(node: ast.UpdateStmt, level: Level) -> Columns:
+    _with(node.withClause, level)
+    item = _target(node.relation, level)
+    add_from(node.fromClause, level)
+    item.updated = set()
+    item.updated = _assigned(node.targetList, item, level)
+    walk(node.whereClause, level)
+    columns = _returned(node.returningClause, item, level)
+    _report(node.whereClause, level)
+    return columns
+
+
+def _delete(node: ast.DeleteStmt, level: Level) -> Columns:
+    _with(node.withClause, level)
+    item = _target(node.relation, level)
+    item.deletes = True
+    add_from(node.usingClause, level)
+    walk(node.whereClause, level)
+    columns = _returned(node.returningClause, item, level)
+    _report(node.whereClause, level)
+    return columns
+
+
+def _returning(clause: ast.ReturningClause | None, item: RelationItem, level: Level) -> Columns:
+    """RETURNING of an INSERT sees the target alone."""
+    inside = level.inner(level.scope.around)
+    target = RelationItem(item.relation, item.alias, item.columns, item.schema)
+    inside.scope.add(target)
+    columns = _returned(clause, target, inside)
+    inside.scope.report(level.env, False, {})
+    return columns
+
+
+def _returned(clause: ast.ReturningClause | None, item: RelationItem, level: Level) -> Columns:
+    if clause is None:
+        return []
+    for alias in ("old", "new"):
+        if level.scope.alias(alias) is None:
+            level.scope.items.append(_Version(alias, item))
+    for option in clause.options or ():
+        level.scope.items.append(_Version(option.value or "", item))
+    return _targets(clause.exprs, level)
+
+
+class _Version(Item):
+    """`old` and `new` in RETURNING: the target's row before and after."""
+
+    def __init__(self, alias: str, target: RelationItem) -> None:
+        super().__init__(alias, target.columns)
+        self._target = target
+        self.visible = False
+
+    def has(self, column: str) -> bool:
+        return self._target.has(column)
+
+    def read(self, column: str) -> None:
+        self._target.read(column)
+
+    def read_all(self) -> None:
+        self._target.read_all()
+
+
+def _merge(node: ast.MergeStmt, level: Level) -> Columns:
+    _with(node.withClause, level)
+    item = _target(node.relation, level)
+    add_from([node.sourceRelation], level)
+    walk(node.joinCondition, level)
+    for clause in node.mergeWhenClauses or ():
+        _merge_action(clause, item, level)
+    columns = _returned(node.returningClause, item, level)
+    level.scope.report(level.env, True, equal_columns(node.joinCondition, level))
+    return columns
+
+
+def _merge_action(clause: Any, item: RelationItem, level: Level) -> None:
+    """Each action by itself: the AND of its WHEN is its WHERE (rule language, "statement")."""
+    walk((clause.condition, clause.values), level)
+    equals: Mapping[Item, set[str]] = equal_columns(clause.condition, level)
+    where = Where(clause.condition is not None, tuple(sorted(equals.get(item, ()))))
+    if clause.commandType == CmdType.CMD_UPDATE:
+        level.env.relation_access(Privilege.UPDATE, item.relation, _assigned(clause.targetList, item, level), where)
+    elif clause.commandType == CmdType.CMD_DELETE:
+        level.env.relation_access(Privilege.DELETE, item.relation, None, where)
+    elif clause.commandType == CmdType.CMD_INSERT:
+        if clause.targetList:
+            columns = {_writable(item, target) for target in clause.targetList}
+        else:
+            columns = set(item.relation.columns[: len(clause.values or ())])
+        level.env.relation_access(Privilege.INSERT, item.relation, columns)

@@ -1,0 +1,48 @@
+"""The shape of a statement: what is left of it without constants, case, spacing, comments and qualification of names.
+
+Made by printing the tree back to SQL, constants replaced by a mark and schemas left out. Equal shapes are the same
+statement in the sense of the rule language's `shape`.
+"""
+
+from typing import Any
+
+from pglast import ast
+
+from pgguard.sql.parse import SyntaxProblem, parse
+
+
+def shape_of(tree: Any) -> str:
+    """The shape of one statement's tree."""
+    return _print(tree)
+
+
+def shape_of_text(text: str) -> str | None:
+    """The shape of a text that is exactly one statement; None where it is not."""
+    try:
+        parsed = parse(text)
+    except SyntaxProblem:
+        return None
+    return shape_of(parsed[0].tree) if len(parsed) == 1 else None
+
+
+_IGNORED = frozenset({"location", "schemaname", "catalogname", "stmt_location", "stmt_len", "name_location"})
+
+
+def _print(node: Any) -> str:
+    """A canonical text of a tree: class names and what they hold, in order."""
+    if isinstance(node, (ast.A_Const, ast.ParamRef)):
+        return "?"
+    if isinstance(node, ast.ColumnRef):
+        last = (node.fields or ())[-1]
+        return f"({_print(last)})"
+    if isinstance(node, ast.FuncCall):
+        name = _print((node.funcname or ())[-1:])
+        rest = (node.args, node.agg_order, node.agg_filter, node.over, node.agg_star, node.agg_distinct)
+        return f"(call {name} {' '.join(_print(part) for part in rest)})"
+    if isinstance(node, ast.Node):
+        held = [(a, getattr(node, a)) for a in node.__slots__ if a not in _IGNORED]  # type: ignore[attr-defined]
+        inside = " ".join(f"{a}={_print(v)}" for a, v in held if v is not None and v is not False)
+        return f"({type(node).__name__} {inside})"
+    if isinstance(node, (tuple, list)):
+        return f"[{' '.join(_print(item) for item in node)}]"
+    return repr(node)
