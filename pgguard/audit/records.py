@@ -1,0 +1,84 @@
+"""The records of the audit: one JSON object a line (docs/audit.md).
+
+A decision record holds all that the decision depended on, so that it can be decided again. Fields that are empty are
+left out. `type` tells the kind of a record.
+"""
+
+import msgspec
+
+from pgguard.model.context import Context
+from pgguard.model.decision import Decision, Effect
+from pgguard.model.facts import Facts
+
+SCHEMA = 1
+
+
+class SessionStarted(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="session-start"):
+    at: str
+    session: str
+    user: str
+    principal: str
+    database: str
+    transport: str
+    address: str | None = None
+    application: str = ""
+
+
+class SessionEnded(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="session-end"):
+    at: str
+    session: str
+    statements: int = 0
+
+
+class LoginRefused(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="login-refused"):
+    at: str
+    reason: str
+    user: str = ""
+    principal: str = ""
+    database: str = ""
+    address: str | None = None
+
+
+class DecisionMade(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="decision"):
+    """Written before the statement is relayed. `effect` is what came of it, `decision` how the rules came to it.
+
+    `error`: the SQLSTATE and message of a statement that was refused before any rule was asked.
+    """
+
+    at: str
+    id: str
+    session: str
+    moment: str
+    text: str
+    effect: Effect
+    context: Context
+    facts: tuple[Facts, ...] = ()
+    decision: Decision | None = None
+    rules: str = ""
+    error: str | None = None
+    values: tuple[str | None, ...] = ()
+
+
+class StatementEnded(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="outcome"):
+    """`index`: which statement of the string. `tag` is missing where it failed or never ran."""
+
+    at: str
+    id: str
+    session: str
+    index: int = 0
+    tag: str | None = None
+    rows: int = 0
+    copied: int = 0
+    sqlstate: str | None = None
+    seconds: float = 0.0
+
+
+class Changed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="change"):
+    """Something in force changed: `what` is start, stop, rules or directory."""
+
+    at: str
+    what: str
+    detail: str = ""
+
+
+Record = SessionStarted | SessionEnded | LoginRefused | DecisionMade | StatementEnded | Changed
