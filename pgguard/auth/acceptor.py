@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 
 import gssapi
+from gssapi.raw.ext_krb5 import krb5_extract_authtime_from_sec_context
 from gssapi.raw.misc import GSSError
 
 from pgguard.auth.settings import KerberosSettings
 from pgguard.model.context import Principal, Ticket
 
 _INDICATORS = b"auth-indicators"
-_MAX_TOKEN = 65536
+_MAX_TOKEN = 65535
 
 
 class KerberosError(Exception):
@@ -25,7 +26,11 @@ class KerberosError(Exception):
 
 
 class Accepted:
-    """A completed handshake. `context` goes on to encrypt the transport, where it was made for that."""
+    """A completed handshake.
+
+    `context` goes on to encrypt the transport, where it was made for that, and keeps the credential that the client
+    delegated, if any.
+    """
 
     def __init__(self, context: gssapi.SecurityContext, skew: float) -> None:
         name = context.initiator_name
@@ -33,6 +38,7 @@ class Accepted:
         self.principal = parse_principal(str(name))
         self.ticket = Ticket(
             ends_at=time.time() + float(context.lifetime) - skew,
+            authenticated_at=_authenticated_at(context),
             indicators=_indicators(name),
         )
 
@@ -42,12 +48,13 @@ class Acceptor:
 
     def __init__(self, settings: KerberosSettings) -> None:
         self._settings = settings
-        self.principals = settings.principals or _keytab_principals(settings.keytab, settings.service)
+        self.principals = _service_principals(settings)
         self.realms = frozenset(settings.realms or (parse_principal(p).realm for p in self.principals))
         self._credentials()  # a keytab that cannot be used is an error at start
 
     def begin(self) -> "Handshake":
-        return Handshake(self._credentials(), self._settings.clock_skew)
+        """A new handshake, with the keys that the keytab has now. Raises KerberosError where it cannot be used."""
+        return Handshake(self._credentials(), frozenset(self.principals), self._settings.clock_skew)
 
     def _credentials(self) -> gssapi.Credentials:
         store: dict[bytes | str, bytes | str] = {"keytab": f"FILE:{self._settings.keytab}"}
@@ -66,24 +73,32 @@ class Acceptor:
 class Handshake:
     """One client's handshake: tokens in, tokens out, until `accepted`."""
 
-    def __init__(self, credentials: gssapi.Credentials, skew: float) -> None:
+    def __init__(self, credentials: gssapi.Credentials, principals: frozenset[str], skew: float) -> None:
         self._context = gssapi.SecurityContext(creds=credentials, usage="accept")
         # errors must be raised by step itself: a replayed token otherwise gets an answer first (field notes, section 4)
         self._context.__DEFER_STEP_ERRORS__ = False  # type: ignore[attr-defined]
+        self._principals = principals
         self._skew = skew
         self.accepted: Accepted | None = None
 
     def step(self, token: bytes) -> bytes:
         """The answer to a token, empty for none. Raises KerberosError where the client proves nothing."""
-        if len(token) > _MAX_TOKEN:
-            raise KerberosError(f"GSSAPI token of {len(token)} bytes is too long")
+        if not 0 < len(token) <= _MAX_TOKEN:
+            raise KerberosError(f"GSSAPI token of {len(token)} bytes: expected 1 to {_MAX_TOKEN}")
         try:
             answer = self._context.step(token) or b""
             if self._context.complete is True:
+                self._check_target()
                 self.accepted = Accepted(self._context, self._skew)
         except GSSError as error:
             raise KerberosError(f"accepting GSS security context failed: {error.gen_message()}") from error
         return answer
+
+    def _check_target(self) -> None:
+        """A credential for several principals takes every key of the keytab, also those of other services."""
+        target = str(self._context.target_name)
+        if target not in self._principals:
+            raise KerberosError(f'the ticket is for "{target}", which is no service principal of pgguard')
 
 
 def parse_principal(text: str) -> Principal:
@@ -102,6 +117,14 @@ def parse_principal(text: str) -> Principal:
     return principal
 
 
+def _authenticated_at(context: gssapi.SecurityContext) -> float | None:
+    """When the client last gave its password or key; a ticket got by a ticket keeps it (RFC 4120, section 5.3)."""
+    try:
+        return float(krb5_extract_authtime_from_sec_context(context))
+    except GSSError:
+        return None
+
+
 def _indicators(name: gssapi.Name) -> tuple[str, ...]:
     """The authentication indicators that the KDC vouches for (RFC 8129)."""
     try:
@@ -116,12 +139,17 @@ def _indicators(name: gssapi.Name) -> tuple[str, ...]:
     return tuple(sorted(value.decode("utf-8", "replace") for value in attribute.values))
 
 
-def _keytab_principals(keytab: Path, service: str) -> tuple[str, ...]:
-    """The principals `service/…` that a keytab has keys for, in its order."""
-    found = [p for p in dict.fromkeys(read_keytab(keytab)) if p.startswith(f"{service}/")]
-    if not found:
-        raise KerberosError(f'keytab "{keytab}" has no key for "{service}/…"; add one with kadmin\'s ktadd')
-    return tuple(found)
+def _service_principals(settings: KerberosSettings) -> tuple[str, ...]:
+    """The configured service principals, or every `service/…` of the keytab; each must have a key there."""
+    keys = tuple(dict.fromkeys(read_keytab(settings.keytab)))
+    wanted = settings.principals or tuple(p for p in keys if p.startswith(f"{settings.service}/"))
+    missing = [p for p in wanted if p not in keys] if wanted else [f"{settings.service}/…"]
+    if missing:
+        raise KerberosError(
+            f'keytab "{settings.keytab}" has no key for "{missing[0]}", it has {", ".join(keys) or "none"};'
+            f' run: kadmin -q "ktadd -k {settings.keytab} {missing[0]}"'
+        )
+    return wanted
 
 
 def read_keytab(keytab: Path) -> list[str]:

@@ -27,7 +27,7 @@ class _Line(msgspec.Struct, frozen=True):
         match = self.pattern.fullmatch(principal)
         if match is None:
             return None
-        return self.user.replace("\\1", match.group(1)) if match.re.groups else self.user
+        return self.user.replace("\\1", match.group(1) or "") if match.re.groups else self.user
 
 
 class IdentityMap:
@@ -55,6 +55,9 @@ def _parse(line: str, number: int) -> _Line:
             raise MapError(f'[kerberos] map, line {number}: principal "{principal}" names no realm')
         return _Line(principal, None, user)
     try:
-        return _Line(principal, re.compile(principal[1:]), user)
+        pattern = re.compile(principal[1:])
     except re.error as error:
         raise MapError(f'[kerberos] map, line {number}: "{principal}" is no regular expression: {error}') from error
+    if "\\1" in user and not pattern.groups:
+        raise MapError(f'[kerberos] map, line {number}: "{user}" takes a group, but "{principal}" has no parentheses')
+    return _Line(principal, pattern, user)

@@ -73,7 +73,10 @@ class GssLayer:
         view = memoryview(data)
         packets: list[bytes] = []
         for start in range(0, len(data), self._chunk):
-            wrapped = self._context.wrap(bytes(view[start : start + self._chunk]), True)
+            try:
+                wrapped = self._context.wrap(bytes(view[start : start + self._chunk]), True)
+            except GSSError as error:
+                raise LayerBroken(f"GSSAPI wrap error: {error.gen_message()}") from error
             if not wrapped.encrypted:
                 raise LayerBroken("outgoing GSSAPI message would not use confidentiality")
             packets += (_LENGTH.pack(len(wrapped.message)), wrapped.message)
@@ -119,6 +122,9 @@ class TlsLayer:
         return b"".join(plain)
 
     def encrypt(self, data: bytes) -> bytes:
-        if data:
-            self._tls.write(data)
+        try:
+            if data:
+                self._tls.write(data)
+        except ssl.SSLError as error:
+            raise LayerBroken(f"TLS error: {error.reason or error}") from error
         return self._outgoing.read()

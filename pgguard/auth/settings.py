@@ -41,6 +41,7 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions of clients; empty: a role named as the client's user. `service_user`: pgguard's own, for catalog and
     probes.
     `password_file`: one line; for `user`, and for `service_user` where it has none of its own.
+    `keytab`: pgguard proves itself by Kerberos as `principal` (a key of this keytab) to the service `service`/host.
     `tls`: "verify" checks certificate and name against `root_certificate` (the system's where none is named).
     """
 
@@ -50,6 +51,9 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     service_user: str = "pgguard"
     password_file: Path | None = None
     service_password_file: Path | None = None
+    keytab: Path | None = None
+    principal: str = ""
+    service: str = "postgres"
     tls: Literal["disable", "require", "verify"] = "disable"
     root_certificate: Path | None = None
     certificate: Path | None = None

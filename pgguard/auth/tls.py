@@ -15,6 +15,7 @@ class TlsError(Exception):
 def client_facing(settings: TlsSettings) -> ssl.SSLContext:
     """The context in which clients are accepted. Raises TlsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION  # as PostgreSQL (be-secure-openssl.c)
     context.minimum_version = _VERSIONS[settings.minimum]
     context.set_alpn_protocols([_ALPN])
     try:

@@ -12,96 +12,89 @@ import struct
 
 import msgspec
 
-from pgguard.auth.acceptor import Accepted, Acceptor, KerberosError
+from pgguard.auth.acceptor import Accepted, Acceptor, Handshake, KerberosError
 from pgguard.auth.identity import IdentityMap
 from pgguard.auth.layers import GssLayer
 from pgguard.model.context import Transport
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.runtime.endpoint import Endpoint
+from pgguard.session.doorway import Doorway, Next, NotAdmitted, Startup
 from pgguard.wire import backend, startup
-from pgguard.wire.constants import PROTOCOL_3_0, PROTOCOL_3_2, Authentication, Frontend
+from pgguard.wire.constants import Authentication, Frontend
 from pgguard.wire.framing import ProtocolViolation, first_packet_length
-from pgguard.wire.startup import CancelRequest, GssEncRequest, SslRequest, StartupMessage
+from pgguard.wire.startup import CancelRequest
+
+__all__ = ["Admitted", "Door", "NotAdmitted"]
 
 _LENGTH = struct.Struct("!I")
-_MAX_TOKEN = 65536
+_MAX_TOKEN = 65535
 _TLS_HANDSHAKE = 0x16
 
 
-class NotAdmitted(Exception):  # noqa: N818  # it says what happened
-    """The client is turned away with this FATAL error."""
-
-    def __init__(self, refusal: Refusal, log: str = "") -> None:
-        super().__init__(log or refusal.message)
-        self.refusal = refusal
-
-
 class Admitted(msgspec.Struct, frozen=True):
-    """A client that has proven who it is. `version`: the protocol version that was agreed on."""
+    """A client that has proven who it is."""
 
-    user: str
-    database: str
-    parameters: dict[str, str]
+    startup: Startup
     accepted: Accepted
     transport: Transport
-    version: int
+
+    @property
+    def user(self) -> str:
+        return self.startup.user
+
+    @property
+    def database(self) -> str:
+        return self.startup.database
+
+    @property
+    def version(self) -> int:
+        """The protocol version that was agreed on."""
+        return self.startup.version
 
 
 class Door:
-    """What all admissions share."""
+    """What all admissions share. `tls` may be replaced when certificates are reloaded."""
 
     def __init__(self, acceptor: Acceptor, identities: IdentityMap, tls: ssl.SSLContext | None) -> None:
         self._acceptor = acceptor
         self._identities = identities
-        self._tls = tls
+        self.tls = tls
 
     async def admit(self, endpoint: Endpoint) -> Admitted | CancelRequest:
         """Take one client through the door.
 
         Raises NotAdmitted, and ProtocolViolation, LayerBroken or EndpointClosed where there is nobody to answer.
         """
-        transport, accepted = Transport.PLAIN, None
-        if self._tls is not None and (await endpoint.peek(1))[0] == _TLS_HANDSHAKE:
-            await self._direct_tls(endpoint, self._tls)
-            transport = Transport.TLS
+        tls = self.tls
+        doorway = Doorway(tls=tls is not None)
+        accepted = None
+        if tls is not None and (await endpoint.peek(1))[0] == _TLS_HANDSHAKE:
+            await self._direct_tls(endpoint, tls)
+            doorway.transport = Transport.TLS
         while True:
             packet = await self._first_packet(endpoint)
-            match packet:
-                case CancelRequest():
-                    return packet
-                case StartupMessage():
+            match doorway.take(packet, endpoint.buffered):
+                case CancelRequest() as cancel:
+                    return cancel
+                case Startup() as asked:
                     break
-                case SslRequest():
-                    if transport is not Transport.PLAIN:
-                        raise ProtocolViolation("SSLRequest inside an encrypted connection")
-                    if self._tls is None:
-                        endpoint.write(b"N")
-                        continue
-                    _nothing_behind(endpoint)
+                case Next.ANSWER_NO:
+                    endpoint.write(b"N")
+                case Next.START_TLS:
+                    assert tls is not None, "the doorway was told whether there is TLS"
                     endpoint.write(b"S")
-                    await endpoint.start_tls(self._tls, server_side=True)
-                    transport = Transport.TLS
-                case GssEncRequest():
-                    if transport is not Transport.PLAIN:
-                        raise ProtocolViolation("GSSENCRequest inside an encrypted connection")
-                    _nothing_behind(endpoint)
+                    await endpoint.start_tls(tls, server_side=True)
+                case Next.START_GSS:
                     endpoint.write(b"G")
                     accepted = await self._gss_encryption(endpoint)
-                    transport = Transport.GSS
-        version = _negotiate(endpoint, packet)
-        user = packet.parameters.get("user", "")
-        if not user:
-            raise NotAdmitted(
-                Refusal(
-                    SqlState.INVALID_AUTHORIZATION_SPECIFICATION, "no PostgreSQL user name specified in startup packet"
-                )
-            )
-        accepted = accepted or await self._authenticate(endpoint, user)
-        if not self._identities.may_be(accepted.principal, user):
-            raise NotAdmitted(_failed(user), f'principal "{accepted.principal}" may not be user "{user}"')
-        database = packet.parameters.get("database") or user
-        return Admitted(user, database, packet.parameters, accepted, transport, version)
+        if asked.negotiate:
+            endpoint.write(backend.negotiate_protocol_version(asked.version, asked.refused_options))
+        accepted = accepted or await self._authenticate(endpoint, asked.user)
+        if not self._identities.may_be(accepted.principal, asked.user):
+            reason = f'principal "{accepted.principal}" may not be user "{asked.user}"'
+            raise NotAdmitted(_failed(asked.user, reason), reason)
+        return Admitted(asked, accepted, doorway.transport)
 
     async def _first_packet(self, endpoint: Endpoint) -> startup.FirstPacket:
         length = first_packet_length(await endpoint.peek(_LENGTH.size))
@@ -114,30 +107,43 @@ class Door:
             raise ProtocolViolation("direct TLS without ALPN protocol negotiation")
 
     async def _gss_encryption(self, endpoint: Endpoint) -> Accepted:
-        handshake = self._acceptor.begin()
+        """The handshake of GSS encryption; an error is told in clear, as libpq expects it in the place of a token."""
+        handshake = self._begin()
         while handshake.accepted is None:
             (length,) = _LENGTH.unpack(await endpoint.read(_LENGTH.size))
             if not 0 < length <= _MAX_TOKEN:
                 raise ProtocolViolation(f"oversize GSSAPI packet sent by the client ({length} bytes)")
-            answer = handshake.step(await endpoint.read(length))
+            answer = _step(handshake, await endpoint.read(length))
             if answer:
                 endpoint.write(_LENGTH.pack(len(answer)) + answer)
-        _nothing_behind(endpoint)
+        behind = endpoint.take_buffer()
         endpoint.layer = GssLayer(handshake.accepted.context)
+        endpoint.data_received(behind)  # wrapped already: the client may go on as soon as its last token is out
         return handshake.accepted
 
     async def _authenticate(self, endpoint: Endpoint, user: str) -> Accepted:
         """GSSAPI authentication (PostgreSQL docs, section 55.2.1, AuthenticationGSS)."""
         endpoint.write(backend.authentication(Authentication.GSS))
-        handshake = self._acceptor.begin()
-        try:
-            while handshake.accepted is None:
-                answer = handshake.step(await _read_token(endpoint))
-                if answer:
-                    endpoint.write(backend.authentication(Authentication.GSS_CONTINUE, answer))
-        except KerberosError as error:
-            raise NotAdmitted(_failed(user), str(error)) from error
+        handshake = self._begin()
+        while handshake.accepted is None:
+            answer = _step(handshake, await _read_token(endpoint), user)
+            if answer:
+                endpoint.write(backend.authentication(Authentication.GSS_CONTINUE, answer))
         return handshake.accepted
+
+    def _begin(self) -> Handshake:
+        try:
+            return self._acceptor.begin()
+        except KerberosError as error:
+            refusal = Refusal(SqlState.CANNOT_CONNECT_NOW, "pgguard cannot use its keytab now; its log says why")
+            raise NotAdmitted(refusal, str(error)) from error
+
+
+def _step(handshake: Handshake, token: bytes, user: str | None = None) -> bytes:
+    try:
+        return handshake.step(token)
+    except KerberosError as error:
+        raise NotAdmitted(_failed(user), str(error)) from error
 
 
 async def _read_token(endpoint: Endpoint) -> bytes:
@@ -148,25 +154,7 @@ async def _read_token(endpoint: Endpoint) -> bytes:
     return await endpoint.read(length - 4)
 
 
-def _nothing_behind(endpoint: Endpoint) -> None:
-    if endpoint.buffered:
-        raise ProtocolViolation("received unencrypted data after a request for encryption")
-
-
-def _negotiate(endpoint: Endpoint, packet: StartupMessage) -> int:
-    """Agree on the protocol version (PostgreSQL docs, section 55.2.1, NegotiateProtocolVersion).
-
-    3.0 and 3.2 are spoken; 3.1 was never given out; what is newer is answered with 3.2.
-    """
-    version = PROTOCOL_3_2 if packet.version >= PROTOCOL_3_2 else PROTOCOL_3_0
-    options = [name for name in packet.parameters if name.startswith("_pq_.")]
-    if packet.version != version or options:
-        endpoint.write(backend.negotiate_protocol_version(version, options))
-    return version
-
-
-def _failed(user: str) -> Refusal:
-    return Refusal(
-        SqlState.INVALID_AUTHORIZATION_SPECIFICATION,
-        f'GSSAPI authentication failed for user "{user}"',
-    )
+def _failed(user: str | None, detail: str | None = None) -> Refusal:
+    """What PostgreSQL says; `detail` only to a client that has proven who it is."""
+    whom = "" if user is None else f' for user "{user}"'
+    return Refusal(SqlState.INVALID_AUTHORIZATION_SPECIFICATION, f"GSSAPI authentication failed{whom}", detail)

@@ -5,11 +5,13 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from pgguard.auth.acceptor import KerberosError
+from pgguard.auth.initiator import Initiator
 from pgguard.auth.layers import LayerBroken
 from pgguard.auth.settings import DatabaseSettings
 from pgguard.auth.tls import database_facing
 from pgguard.runtime.endpoint import Endpoint, EndpointClosed
-from pgguard.session.server_login import ServerLogin
+from pgguard.session.server_login import LoginFailed, ServerLogin
 from pgguard.wire import startup
 from pgguard.wire.constants import PROTOCOL_3_0, Backend
 from pgguard.wire.framing import Message, ProtocolViolation
@@ -43,14 +45,19 @@ class Databases:
     async def connect(self, user: str, database: str, parameters: Mapping[str, str]) -> BackendConnection:
         """Log in at the first host that takes it, with these startup parameters and no others.
 
-        Raises LoginFailed with the database's own error, or Unreachable.
+        `parameters` are those of server_login.startup_parameters. Raises LoginFailed with the database's own error, or
+        Unreachable. A host that refuses the login itself ends the search, as with libpq: the next would do no other.
         """
         reasons = []
         for host in self._settings.hosts:
             try:
                 async with asyncio.timeout(self._settings.connect_seconds):
                     return await self._login(host, user, database, parameters)
-            except (OSError, TimeoutError, LayerBroken, EndpointClosed, ProtocolViolation) as error:
+            except LoginFailed as error:
+                if not error.try_elsewhere or host == self._settings.hosts[-1]:
+                    raise
+                reasons.append(f"{host}:{self._settings.port}: {error}")
+            except (OSError, TimeoutError, LayerBroken, EndpointClosed, ProtocolViolation, KerberosError) as error:
                 reasons.append(f"{host}:{self._settings.port}: {error or type(error).__name__}")
         raise Unreachable("; ".join(reasons))
 
@@ -59,9 +66,11 @@ class Databases:
         try:
             packet = {"user": user, "database": database, **parameters}
             endpoint.write(startup.startup_message(PROTOCOL_3_0, packet))
-            login = ServerLogin(user, self._password(), encrypted=self._tls is not None)
+            gss = None if self._settings.keytab is None else Initiator(self._settings, host)
+            login = ServerLogin(user, self._password(), encrypted=self._tls is not None, gss=gss)
             while not login.ready:
-                answer = login.receive(await _read_message(endpoint))
+                # off the event loop: SCRAM computes for milliseconds, and GSSAPI may ask the KDC
+                answer = await asyncio.to_thread(login.receive, await _read_message(endpoint))
                 if answer:
                     endpoint.write(answer)
             if self._settings.session == "read-write" and login.parameters.get("in_hot_standby") == "on":

@@ -2,9 +2,14 @@
 
 During login an endpoint is read with `await read(n)`; afterwards `hand_over` gives every further byte to a receiver,
 as a plain call, without a task or a queue between.
+
+A transport that does not read does not see the peer hang up either: while an endpoint is paused it polls for that, as
+PostgreSQL does with client_connection_check_interval (PostgreSQL docs, section 20.3).
 """
 
 import asyncio
+import select
+import socket
 import ssl
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,6 +18,11 @@ from pgguard.auth.layers import Layer, LayerBroken, PlainLayer, TlsLayer
 
 _LOGIN_BUFFER = 256 * 1024
 """Bytes that may lie unread during a login; beyond, reading stops until they are used."""
+
+_HANG_UP_SECONDS = 1.0
+"""How often a paused endpoint looks whether its peer is still there."""
+
+_HANG_UP = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
 class Receiver(Protocol):
@@ -40,6 +50,7 @@ class Endpoint(asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._closed = False
         self._raw: list[bytes] | None = None
+        self._watch: asyncio.TimerHandle | None = None
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -84,6 +95,7 @@ class Endpoint(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._closed = True
+        self._unwatch()
         self._news.set()
         if self._receiver is not None:
             self._receiver.lost()
@@ -158,20 +170,44 @@ class Endpoint(asyncio.Protocol):
     # both
 
     def write(self, data: bytes) -> None:
-        if not self._closed:
+        if self._closed:
+            return
+        try:
             self.transport.write(self.layer.encrypt(data))
+        except LayerBroken:
+            self.abort()
 
     def write_all(self, pieces: Sequence[bytes]) -> None:
         if pieces:
             self.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def pause(self) -> None:
+        """Read nothing until `resume`; `lost` is still told within a second or two of the peer's end."""
         if not self._closed:
             self.transport.pause_reading()
+            self._unwatch()
+            self._watch = asyncio.get_running_loop().call_later(_HANG_UP_SECONDS, self._look_for_hang_up)
 
     def resume(self) -> None:
+        self._unwatch()
         if not self._closed:
             self.transport.resume_reading()
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _look_for_hang_up(self) -> None:
+        if self.transport.is_closing():
+            return
+        poll = select.poll()
+        connection: socket.socket = self.transport.get_extra_info("socket")
+        poll.register(connection.fileno(), _HANG_UP)
+        if poll.poll(0):
+            self.abort()
+        else:
+            self._watch = asyncio.get_running_loop().call_later(_HANG_UP_SECONDS, self._look_for_hang_up)
 
     def close(self) -> None:
         """Close when what is written has gone out."""
