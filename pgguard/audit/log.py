@@ -1,24 +1,30 @@
 """The audit log: records appended to one file, chained, before anything they tell of is relayed.
 
-Theory of operation. Appending takes a lock on the file, so that several processes write one chain: whoever finds that
-the file has grown since its own last append reads the head from the last line. A line is one write; what a crash left
-half written at the end is cut off into a change record of its own, so that the break stays visible.
+Theory of operation. Appending takes a lock on the file, so that several processes write one chain. Whoever finds that
+the file has grown since its own last append reads the head from the last line; whoever finds another file under the
+name (a rotation by another process, or logrotate) goes on there, with the head of the file it leaves. A line is one
+write; what a crash left half written at the end is cut off, and a change record tells of it.
+Nobody appends to a file that no longer has the name: the lock is taken first and the name looked at under it.
 # INVARIANT: `append` returns only when the record is in the file; otherwise it raises, and the statement is refused.
 """
 
+import asyncio
+import errno
 import fcntl
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from pgguard.audit.chain import ZERO, Chain
+from pgguard.audit.files import closed_files, last_head
 from pgguard.audit.records import Changed, Record
 from pgguard.audit.settings import AuditSettings
 
-_TAIL = 8 << 20
-"""Bytes from the end in which the last record surely begins: a statement is at most 1 MiB, its facts are less."""
+_CHUNK = 64 << 10
 _encoder = msgspec.json.Encoder()
 
 
@@ -30,17 +36,18 @@ class AuditLog:
     def __init__(self, settings: AuditSettings, now: str) -> None:
         """Open the log and continue its chain. Raises AuditUnavailable. `now`: for the record of a break."""
         self._settings = settings
-        key = None if settings.key_file is None else settings.key_file.read_bytes()
-        self._chain = Chain(key)
         self._end = -1
         self._dirty = False
         self._lock = threading.Lock()
-        try:
+        self._syncing: asyncio.Task[None] | None = None
+        self._next_sync: asyncio.Task[None] | None = None
+        with self._telling("open"):
+            key = None if settings.key_file is None else settings.key_file.read_bytes()
+            self._chain = Chain(key)
             settings.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(settings.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
-        except OSError as error:
-            raise AuditUnavailable(f'cannot open audit log "{settings.path}": {error.strerror}') from error
-        self._mend(now)
+            self._file = self._open()
+            with self._locked():
+                self._mend(now)
 
     @property
     def path(self) -> Path:
@@ -48,83 +55,156 @@ class AuditLog:
 
     @property
     def head(self) -> str:
+        """The hash of the last record this process has seen."""
         return self._chain.head
 
+    @property
+    def waits(self) -> bool:
+        """Whether a record has to be waited for (sync = "always"): use `commit`, which gathers the waiting."""
+        return self._settings.sync == "always"
+
     def append(self, record: Record) -> None:
-        """Write one record. Raises AuditUnavailable; the file is then as it was."""
-        self._write(_encoder.encode(record))
+        """Write one record, on disk where sync = "always". Raises AuditUnavailable; the file is then as it was."""
+        self._write(record)
+        if self.waits:
+            self.flush()
 
-    def _write(self, encoded: bytes) -> None:
-        with self._lock:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX)
-                try:
-                    self._append(encoded)
-                finally:
-                    fcntl.flock(self._file, fcntl.LOCK_UN)
-                if self._settings.sync == "always":
-                    os.fdatasync(self._file)
-                self._dirty = True
-            except OSError as error:
-                raise AuditUnavailable(f'cannot write audit log "{self.path}": {error.strerror}') from error
-
-    def _append(self, encoded: bytes) -> None:
-        size = os.fstat(self._file).st_size
-        if size != self._end:
-            self._chain.head = self._last_hash(size)
-        before = self._chain.head
-        line = self._chain.link(encoded)
-        try:
-            written = os.write(self._file, line)
-        except OSError:
-            self._chain.head = before
-            raise
-        if written != len(line):  # the disk is full: leave no half record behind
-            os.ftruncate(self._file, size)
-            self._chain.head = before
-            self._end = size
-            raise OSError(28, "No space left on device")
-        self._end = size + len(line)
-
-    def _last_hash(self, size: int) -> str:
-        if size == 0:
-            return ZERO
-        tail = os.pread(self._file, min(size, _TAIL), max(0, size - _TAIL))
-        line = tail.rstrip(b"\n").rpartition(b"\n")[2]
-        return line[9:73].decode("ascii", "replace")
-
-    def _mend(self, now: str) -> None:
-        """A last line that a crash left unfinished is cut off, and the cut is recorded."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            size = os.fstat(self._file).st_size
-            tail = os.pread(self._file, min(size, _TAIL), max(0, size - _TAIL))
-            torn = len(tail) - (tail.rfind(b"\n") + 1)
-            if torn:
-                os.ftruncate(self._file, size - torn)
-                self._append(_encoder.encode(Changed(now, "break", f"cut off {torn} bytes of an unfinished record")))
-        except OSError as error:
-            raise AuditUnavailable(f'cannot read audit log "{self.path}": {error.strerror}') from error
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+    async def commit(self, record: Record) -> None:
+        """`append` that does not block the loop on the disk: one fdatasync serves all that wait (group commit)."""
+        self._write(record)
+        if self.waits:
+            await self._durable()
 
     def flush(self) -> None:
-        """Have everything on disk; for sync = "interval", called in the background."""
+        """Have everything on disk. Raises AuditUnavailable. Any thread; for sync = "interval", each second."""
         if self._dirty:
-            self._dirty = False
-            os.fdatasync(self._file)
+            with self._telling("flush"):
+                self._dirty = False
+                os.fdatasync(self._file)
 
     def reopen(self) -> None:
-        """Go on in a new file under the same name (logrotate); the chain goes on."""
-        with self._lock:
-            head = self._chain.head
-            fresh = os.open(self._settings.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
-            os.close(self._file)
-            self._file = fresh
-            size = os.fstat(fresh).st_size
-            self._chain.head = head if size == 0 else self._last_hash(size)
-            self._end = size
+        """Go on under the name if another file has it (after logrotate); an append would do so by itself."""
+        with self._telling("reopen"), self._locked():
+            pass
 
     def close(self) -> None:
         self.flush()
         os.close(self._file)
+
+    def rotate(self, closed: Path, now: str) -> None:
+        """Close the file under the name `closed`, and begin the next with a record that names it and its head."""
+        with self._telling("rotate"), self._locked():
+            os.fdatasync(self._file)
+            self._chain.head = self._head(os.fstat(self._file).st_size)
+            head = self._chain.head
+            closed.with_name(closed.name + ".head").write_text(head + "\n", encoding="ascii")
+            self.path.rename(closed)
+            self._follow()
+            self._append(_encoder.encode(Changed(now, "rotate", f"continues {closed.name}, head {head}")))
+
+    def _write(self, record: Record) -> None:
+        encoded = _encoder.encode(record)
+        with self._telling("write"), self._locked():
+            self._append(encoded)
+            self._dirty = True
+
+    async def _durable(self) -> None:
+        if self._next_sync is None:
+            self._next_sync = asyncio.ensure_future(self._sync_after(self._syncing))
+        await asyncio.shield(self._next_sync)
+
+    async def _sync_after(self, running: asyncio.Task[None] | None) -> None:
+        """An fdatasync that began before a record was written does not cover it: wait for the next one."""
+        if running is not None:
+            await asyncio.wait([running])
+        self._syncing, self._next_sync = self._next_sync, None
+        await asyncio.to_thread(self.flush)
+
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise AuditUnavailable(f'cannot {what} audit log "{self.path}": {error.strerror}') from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The lock on the file that has the name, among threads and processes."""
+        with self._lock:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                self._follow()
+                yield
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+
+    def _follow(self) -> None:
+        """Go on in the file that has the name now, with its lock held instead of the old one's."""
+        while not self._is_current():
+            head = self._head(os.fstat(self._file).st_size)
+            fresh = self._open()
+            fcntl.flock(fresh, fcntl.LOCK_EX)
+            os.close(self._file)
+            self._file = fresh
+            size = os.fstat(fresh).st_size
+            self._chain.head = head if size == 0 else self._head(size)
+            self._end = size
+
+    def _is_current(self) -> bool:
+        ours = os.fstat(self._file)
+        try:
+            named = os.stat(self.path)  # noqa: PTH116  # twice as fast, and once a statement
+        except FileNotFoundError:
+            return False
+        return named.st_ino == ours.st_ino and named.st_dev == ours.st_dev
+
+    def _append(self, encoded: bytes) -> None:
+        size = os.fstat(self._file).st_size
+        if size != self._end:
+            size -= self._cut_torn(size)
+            self._chain.head = self._head(size)
+        before = self._chain.head
+        line = self._chain.link(encoded)
+        written = 0
+        try:
+            written = os.write(self._file, line)
+        finally:
+            if written == len(line):
+                self._end = size + written
+            else:  # leave no half record behind
+                self._chain.head, self._end = before, -1
+                os.ftruncate(self._file, size)
+        if written != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _head(self, size: int) -> str:
+        """The hash that the last line carries; of an empty file, that of the newest closed one."""
+        if size == 0:
+            closed = closed_files(self.path)
+            return last_head(closed[-1]) if closed else ZERO
+        line = self._tail(size - 1)
+        return line[9:73].decode("ascii", "replace")
+
+    def _tail(self, end: int) -> bytes:
+        """What stands between the last newline before `end` and `end`."""
+        found, start = b"", end
+        while start > 0 and b"\n" not in found:
+            step = min(_CHUNK, start)
+            start -= step
+            found = os.pread(self._file, step, start) + found
+        return found.rpartition(b"\n")[2]
+
+    def _cut_torn(self, size: int) -> int:
+        """Cut off what a crash left half written; how many bytes it was."""
+        torn = len(self._tail(size))
+        if torn:
+            os.ftruncate(self._file, size - torn)
+        return torn
+
+    def _mend(self, now: str) -> None:
+        torn = self._cut_torn(os.fstat(self._file).st_size)
+        if torn:
+            self._append(_encoder.encode(Changed(now, "break", f"cut off {torn} bytes of an unfinished record")))

@@ -73,12 +73,32 @@ class StatementEnded(msgspec.Struct, frozen=True, omit_defaults=True, tag_field=
     seconds: float = 0.0
 
 
+class HoldEvent(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="hold"):
+    """What happened to a held statement. `id` is that of its decision record, `by` whoever did it."""
+
+    at: str
+    id: str
+    session: str
+    hold: str
+    event: str
+    by: str = ""
+    why: str = ""
+
+
 class Changed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="change"):
-    """Something in force changed: `what` is start, stop, rules or directory."""
+    """Something in force changed: `what` is start, stop, rules, directory, rotate or break."""
 
     at: str
     what: str
     detail: str = ""
 
 
-Record = SessionStarted | SessionEnded | LoginRefused | DecisionMade | StatementEnded | Changed
+Record = SessionStarted | SessionEnded | LoginRefused | DecisionMade | StatementEnded | HoldEvent | Changed
+
+_decoder = msgspec.json.Decoder(Record)
+
+
+def read_record(line: bytes) -> Record:
+    """The record of a line of the log. Raises msgspec.DecodeError."""
+    record: Record = _decoder.decode(line)
+    return record

@@ -1,0 +1,76 @@
+"""The files of an audit: the open one, the closed ones beside it, compressed or not, oldest first.
+
+`audit.jsonl` is open; `audit.jsonl.20260302T101500.000000` was closed then, and has its head in a file beside it that
+ends in `.head`. Names sort by time. Compression and removal happen in the background, never on a statement's path.
+"""
+
+import gzip
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO
+
+from pgguard.audit.chain import ZERO
+
+_CLOSED = re.compile(r"\.\d{8}T\d{6}\.\d{6}(\.gz)?$")
+
+
+def closed_name(path: Path, now: datetime) -> Path:
+    return path.with_name(f"{path.name}.{now:%Y%m%dT%H%M%S.%f}")
+
+
+def closed_files(path: Path) -> list[Path]:
+    """The closed files of the log at `path`, oldest first."""
+    found = (p for p in path.parent.glob(f"{path.name}.*") if _CLOSED.fullmatch(p.name[len(path.name) :]))
+    return sorted(found, key=lambda p: p.name.removesuffix(".gz"))
+
+
+def all_files(path: Path) -> list[Path]:
+    """The closed files and the open one, in the order of the chain."""
+    return [*closed_files(path), *([path] if path.exists() else [])]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[IO[bytes]]:
+    """The lines of a file, whether it is compressed or not."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        yield file  # type: ignore[misc]
+
+
+def last_head(path: Path) -> str:
+    """The hash of the last record in a file."""
+    line = b""
+    with reading(path) as file:
+        for line in file:  # noqa: B007  # the last one is what counts
+            pass
+    return line[9:73].decode("ascii", "replace") if line else ZERO
+
+
+def compress(closed: Path) -> Path:
+    """Replace a closed file by its compressed form; a crash leaves the plain one."""
+    packed, partial = closed.with_name(closed.name + ".gz"), closed.with_name(closed.name + ".gz-partial")
+    with closed.open("rb") as source, gzip.open(partial, "wb", compresslevel=6) as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+    partial.rename(packed)
+    closed.unlink()
+    return packed
+
+
+def remove_old(path: Path, before: datetime) -> list[Path]:
+    """Remove what was closed before; their heads stay, so that the rest still has something to go on from."""
+    old = [p for p in closed_files(path) if p.name[len(path.name) + 1 :] < f"{before:%Y%m%dT%H%M%S.%f}"]
+    for file in old:
+        file.unlink()
+    return old
+
+
+def keep_house(path: Path, now: datetime, *, compressing: bool, keep_days: float) -> None:
+    """Compress and remove closed files, as configured."""
+    if keep_days:
+        remove_old(path, now - timedelta(days=keep_days))
+    for closed in closed_files(path) if compressing else ():
+        if closed.suffix != ".gz":
+            compress(closed)

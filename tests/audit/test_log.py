@@ -1,0 +1,225 @@
+"""The log as a file: several writers, crashes, a full disk, rotation."""
+
+import asyncio
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pgguard.audit.chain import verify
+from pgguard.audit.files import all_files, closed_files, closed_name, reading
+from pgguard.audit.log import AuditLog, AuditUnavailable
+from pgguard.audit.records import Changed, read_record
+from pgguard.audit.settings import AuditSettings
+from pgguard.audit.upkeep import Upkeep
+
+NOW = "2026-03-02T10:00:00+00:00"
+
+WRITER = """
+import sys
+from pathlib import Path
+from pgguard.audit.log import AuditLog
+from pgguard.audit.records import Changed
+from pgguard.audit.settings import AuditSettings
+log = AuditLog(AuditSettings(path=Path(sys.argv[1])), "then")
+for number in range(int(sys.argv[3])):
+    log.append(Changed("then", "start", f"{sys.argv[2]} {number} " + "x" * (number % 3000)))
+    print(number, flush=True)
+"""
+
+
+def open_log(path: Path, **settings: object) -> AuditLog:
+    return AuditLog(AuditSettings(path=path, **settings), NOW)
+
+
+def check(path: Path) -> list[str]:
+    """Verify all files in order; the details of their records."""
+    head, details = None, []
+    for file in all_files(path):
+        with reading(file) as lines:
+            content = list(lines)
+        head, count, flaws = verify(content, None, head)
+        assert flaws == [], file
+        assert count == len(content)
+        details += [read_record(line).detail for line in content]
+    return details
+
+
+def writer(path: Path, name: str, count: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", WRITER, path, name, str(count)], stdout=subprocess.PIPE)
+
+
+def test_a_log_goes_on_where_it_ended(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for number in range(3):
+        log = open_log(path)
+        log.append(Changed(NOW, "start", str(number)))
+        log.close()
+    assert check(path) == ["0", "1", "2"]
+
+
+def test_several_processes_write_one_chain(tmp_path):
+    path = tmp_path / "a.jsonl"
+    writers = [writer(path, name, 200) for name in "abc"]
+    for process in writers:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    details = check(path)
+    for name in "abc":
+        assert [d.split()[1] for d in details if d.startswith(name)] == [str(n) for n in range(200)]
+
+
+def test_processes_follow_a_rotation(tmp_path):
+    path = tmp_path / "a.jsonl"
+    one, two = open_log(path), open_log(path)
+    for number in range(20):
+        (one, two)[number % 2].append(Changed(NOW, "start", str(number)))
+        if number % 5 == 4:
+            one.rotate(closed_name(path, datetime(2026, 3, 2, tzinfo=UTC) + timedelta(seconds=number)), NOW)
+    one.close()
+    two.close()
+    assert len(closed_files(path)) == 4
+    assert [d for d in check(path) if d.isdigit()] == [str(n) for n in range(20)]
+
+
+def test_rotation_while_others_write(tmp_path):
+    path = tmp_path / "a.jsonl"
+    writers = [writer(path, name, 300) for name in "ab"]
+    log = open_log(path)
+    start = datetime(2026, 3, 2, tzinfo=UTC)
+    turn = 0
+    while any(process.poll() is None for process in writers):
+        turn += 1
+        log.rotate(closed_name(path, start + timedelta(seconds=turn)), NOW)
+        for process in writers:
+            process.stdout.readline()
+    for process in writers:
+        process.communicate(timeout=60)
+    log.close()
+    assert turn > 1
+    details = check(path)
+    for name in "ab":
+        assert [d.split()[1] for d in details if d.startswith(name + " ")] == [str(n) for n in range(300)]
+
+
+def test_logrotate_may_take_the_file_away(tmp_path):
+    path = tmp_path / "a.jsonl"
+    log = open_log(path)
+    log.append(Changed(NOW, "start", "0"))
+    path.rename(tmp_path / "a.jsonl.1")
+    log.append(Changed(NOW, "start", "1"))
+    log.close()
+    head, _, flaws = verify((tmp_path / "a.jsonl.1").read_bytes().splitlines(keepends=True), None)
+    assert flaws == []
+    assert verify(path.read_bytes().splitlines(keepends=True), None, head)[1:] == (1, [])
+
+
+def test_kill_at_any_moment_loses_no_record_that_was_told_of(tmp_path):
+    path = tmp_path / "a.jsonl"
+    told = []
+    for turn in range(6):
+        process = writer(path, str(turn), 100_000)
+        for _ in range(20 + turn * 37):
+            process.stdout.readline()
+        os.kill(process.pid, signal.SIGKILL)
+        rest, _ = process.communicate(timeout=60)
+        last = 20 + turn * 37 - 1 if not rest.strip() else int(rest.split()[-1])
+        told.append(last)
+    log = open_log(path)
+    log.close()
+    details = check(path)
+    for turn, last in enumerate(told):
+        written = [int(d.split()[1]) for d in details if d.startswith(f"{turn} ")]
+        assert written[: last + 1] == list(range(last + 1))
+
+
+def test_a_torn_line_is_cut_off_and_told_of(tmp_path):
+    path = tmp_path / "a.jsonl"
+    log = open_log(path)
+    log.append(Changed(NOW, "start", "0"))
+    log.close()
+    with path.open("ab") as file:
+        file.write(b'{"hash":"12')
+    log = open_log(path)
+    log.append(Changed(NOW, "start", "1"))
+    log.close()
+    assert check(path) == ["0", "cut off 11 bytes of an unfinished record", "1"]
+
+
+def test_a_line_torn_by_another_process_is_cut_off_by_the_next_append(tmp_path):
+    path = tmp_path / "a.jsonl"
+    log = open_log(path)
+    log.append(Changed(NOW, "start", "0"))
+    with path.open("ab") as file:
+        file.write(b'{"hash":"12')
+    log.append(Changed(NOW, "start", "1"))
+    log.close()
+    assert "1" in check(path)
+
+
+def test_a_full_disk_refuses_and_then_goes_on(tmp_path):
+    """A limit on the size of files stands for the full disk: the write is cut short, as there."""
+    path = tmp_path / "a.jsonl"
+    log = open_log(path)
+    log.append(Changed(NOW, "start", "0"))
+    before = path.stat().st_size
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before + 50, old[1]))
+    try:
+        for _ in range(3):
+            with pytest.raises(AuditUnavailable, match=r"cannot write audit log"):
+                log.append(Changed(NOW, "start", "lost"))
+        assert path.stat().st_size == before
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+    log.append(Changed(NOW, "start", "1"))
+    log.close()
+    assert check(path) == ["0", "1"]
+
+
+async def test_one_sync_serves_all_that_wait(tmp_path, monkeypatch):
+    log = open_log(tmp_path / "a.jsonl", sync="always")
+    synced = []
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (synced.append(1), time.sleep(0.01), real(fd)))
+    await asyncio.gather(*(log.commit(Changed(NOW, "start", str(n))) for n in range(100)))
+    assert 1 <= len(synced) <= 3
+    monkeypatch.undo()
+    log.close()
+
+
+async def test_a_failed_sync_is_a_refusal(tmp_path, monkeypatch):
+    log = open_log(tmp_path / "a.jsonl", sync="always")
+
+    def fail(fd):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(AuditUnavailable, match=r"Input/output error"):
+        await log.commit(Changed(NOW, "start"))
+    monkeypatch.undo()
+    log.close()
+
+
+def test_upkeep_rotates_compresses_and_removes(tmp_path):
+    path = tmp_path / "a.jsonl"
+    settings = AuditSettings(path=path, rotate_bytes=500, keep_days=1)
+    start = datetime(2026, 3, 2, tzinfo=UTC)
+    log = AuditLog(settings, NOW)
+    upkeep = Upkeep(log, settings, start)
+    for hour in range(48):
+        log.append(Changed(NOW, "start", "x" * 600))
+        upkeep.tick(start + timedelta(hours=hour))
+    closed = closed_files(path)
+    assert 20 < len(closed) < 28
+    assert all(file.suffix == ".gz" for file in closed)
+    check(path)
+    log.close()
