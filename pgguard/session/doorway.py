@@ -2,9 +2,9 @@
 
 Theory of operation (PostgreSQL docs, sections 55.2.1, 55.2.10, 55.2.13). A client may ask for TLS and for GSS
 encryption, in either order while the answer is no, and for neither once a connection is encrypted. What lies behind
-such a request was sent before the answer: whoever could stuff it there could speak in the client's name (CVE-2021-23214), so
-that the connection ends. Then comes one startup packet, or a CancelRequest. Nothing of the packet reaches the database
-as it is: it is read into a `Startup`, and what it sets is listed for judgement.
+such a request was sent before the answer: whoever could stuff it there could speak in the client's name
+(CVE-2021-23214), so that the connection ends. Then comes one startup packet, or a CancelRequest. Nothing of the packet
+reaches the database as it is: it is read into a `Startup`, and what it sets is listed for judgement.
 """
 
 from enum import Enum
