@@ -41,7 +41,7 @@ class Chain:
 
     def check(self, line: bytes) -> str | None:
         """What is wrong with the next line, None where nothing is; moves the head."""
-        line = line.rstrip(b"\n")
+        line = line.removesuffix(b"\n")
         if not line.startswith(b'{"hash":"') or line[73:87] != b'","previous":"' or line[151:153] != b'",':
             return "it is no audit record"
         written, previous = line[9:73].decode("ascii", "replace"), line[87:151].decode("ascii", "replace")
@@ -50,7 +50,7 @@ class Chain:
             return "it does not follow the record before it: records are missing, added or reordered"
         expected = self._hash(previous, line[_PREFIX:])
         self.head = written
-        return None if hmac.compare_digest(expected, written) else "its content was altered"
+        return None if hmac.compare_digest(expected.encode(), line[9:73]) else "its content was altered"
 
 
 def verify(lines: Iterable[bytes], key: bytes | None, start: str | None = None) -> tuple[str, int, list[Flaw]]:

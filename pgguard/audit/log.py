@@ -22,6 +22,7 @@ import msgspec
 from pgguard.audit.chain import ZERO, Chain
 from pgguard.audit.files import closed_files, last_head
 from pgguard.audit.records import Changed, Record
+from pgguard.audit.redact import Redactor
 from pgguard.audit.settings import AuditSettings
 
 _CHUNK = 64 << 10
@@ -44,6 +45,7 @@ class AuditLog:
         with self._telling("open"):
             key = None if settings.key_file is None else settings.key_file.read_bytes()
             self._chain = Chain(key)
+            self._redactor = Redactor(settings, key)
             settings.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._open()
             with self._locked():
@@ -103,7 +105,7 @@ class AuditLog:
             self._append(_encoder.encode(Changed(now, "rotate", f"continues {closed.name}, head {head}")))
 
     def _write(self, record: Record) -> None:
-        encoded = _encoder.encode(record)
+        encoded = _encoder.encode(self._redactor.record(record))
         with self._telling("write"), self._locked():
             self._append(encoded)
             self._dirty = True
