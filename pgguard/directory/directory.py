@@ -1,9 +1,10 @@
 """The directory as a statement sees it: memberships that are already here, and how fresh they are.
 
-Theory of operation. Sessions `watch` their users. A background task asks the source for all watched users at once, every
-`refresh` seconds, in a thread of its own. A statement reads what is here, and never waits. While the source does not
-answer, what is here serves up to `max_stale` seconds; then nobody's groups are known, and what depends on them is
-refused. After failures the next try waits longer, up to a bound, with jitter, so that a sick server is let alone.
+Theory of operation. Sessions `watch` their users. A background task asks the source for all watched users at once,
+every `refresh` seconds, in a thread of its own. A statement reads what is here, and never waits. While the source
+does not answer, what is here serves up to `max_stale` seconds; then nobody's groups are known, and what depends on
+them is refused. After failures the next try waits longer, up to a bound, with jitter, so that a sick server is let
+alone.
 """
 
 import asyncio

@@ -5,6 +5,7 @@ result that a size limit has cut is a failure, not an answer. A connection that 
 fetch tries the servers in turn again.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -45,10 +46,8 @@ class LdapSource:
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
+            with contextlib.suppress(ldap.LDAPError):  # it may be gone already
                 connection.unbind_ext_s()
-            except ldap.LDAPError:
-                pass  # it is gone already
 
     def _fetch(self, users: list[str]) -> dict[str, Membership]:
         if self._connection is None:
@@ -194,11 +193,10 @@ class _Groups:
 def _normal(dn: str) -> str:
     """A DN in one spelling: no spaces around the parts, lower case (RFC 4514)."""
     try:
-        return ldap.dn.dn2str(
-            [[(key.lower(), value.lower(), kind) for key, value, kind in rdn] for rdn in ldap.dn.str2dn(dn)]
-        )
+        parts = ldap.dn.str2dn(dn)
     except ldap.DECODING_ERROR:
         return dn.lower()
+    return str(ldap.dn.dn2str([[(key.lower(), value.lower(), kind) for key, value, kind in rdn] for rdn in parts]))
 
 
 def _first_value(dn: str) -> str:

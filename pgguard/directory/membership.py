@@ -21,7 +21,7 @@ class Membership(msgspec.Struct, frozen=True):
 def closure(direct: Iterable[str], parents: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
     """All groups reached from `direct` by going from group to the groups it is in, each with its path. Cycles end."""
     paths: dict[str, tuple[str, ...]] = {}
-    waiting = [(group, (group,)) for group in direct]
+    waiting: list[tuple[str, tuple[str, ...]]] = [(group, (group,)) for group in direct]
     while waiting:
         group, path = waiting.pop(0)
         if group not in paths:

@@ -10,10 +10,10 @@ class DirectorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     """`kind` "static": `path` is a YAML file of users and groups. `kind` "ldap": the rest.
 
     `bind_dn` empty: `sasl_gssapi` true binds with the proxy's own ticket, else anonymously. `user_filter`: `{user}` is
-    the escaped login name. `groups`: "member" reads groupOfNames and groupOfUniqueNames, nested; "memberof" the users'
-    memberOf; "posix" posixGroup by memberUid; "active-directory" asks with the in-chain rule. `disabled_filter`: matches
-    accounts that are locked. `refresh`: seconds between polls; `max_stale`: after so many without an answer nobody's
-    groups are known any more.
+    the escaped login name. `groups`: "member" reads groupOfNames and groupOfUniqueNames, nested;
+    "memberof" the users' memberOf; "posix" posixGroup by memberUid; "active-directory" asks with the in-chain rule.
+    `disabled_filter`: matches accounts that are locked. `refresh`: seconds between polls; `max_stale`: after so many
+    without an answer nobody's groups are known any more.
     """
 
     kind: Literal["ldap", "static"]

@@ -1,7 +1,273 @@
 """The approval of one session's statements, from text to verdict: the way that nothing goes around.
 
-A statement's way: who asks (ticket, account), what the text means (settings, catalog, parser, names), what the rules
-say to that (decision, estimate, hold), the audit record, the verdict. Each step may refuse; each refusal is recorded.
+A statement's way: who asks (ticket, account), what the text means (understanding.py), what the rules say to that, the
+audit record, the verdict. Each step may refuse; each refusal is recorded.
 
 # INVARIANT: an Allow leaves `approve` only behind a decision of the rules in force now, and behind its audit record.
 """
+
+import logging
+import time
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import msgspec
+
+from pgguard.audit.log import AuditUnavailable
+from pgguard.audit.records import DecisionMade
+from pgguard.model.context import Context, Unknown
+from pgguard.model.control import Control
+from pgguard.model.decision import Decision, Effect
+from pgguard.model.facts import Facts
+from pgguard.model.refusal import Refusal
+from pgguard.model.sqlstate import SqlState
+from pgguard.policy.decide import decide
+from pgguard.policy.wording import refusal_of
+from pgguard.runtime.estimate import Estimate, estimate_question, read_estimate
+from pgguard.runtime.house import House, timestamp
+from pgguard.runtime.judging import Flow, Wait
+from pgguard.runtime.login import Login
+from pgguard.runtime.running import Running, RunningStatements
+from pgguard.runtime.understanding import Understanding, Unfit
+from pgguard.session.judgement import Allow, Ask, Moment, Names, Refuse, Request, TransactionStatus
+
+_log = logging.getLogger(__name__)
+
+Steps = Generator[Wait, Any, Refusal | None]
+
+_HOLDS_MISSING = "a rule holds this statement for a person's approval, which this version cannot ask for"
+
+
+class Approval:
+    """Judges one session's statements. `parameters`: the database's reported settings, live."""
+
+    def __init__(self, house: House, login: Login, understanding: Understanding, parameters: Mapping[str, str]) -> None:
+        self._house = house
+        self._login = login
+        self._understanding = understanding
+        self._parameters = parameters
+        self._bound: _Bound | None = None
+        self.running = RunningStatements()
+
+    def audit_id(self, request: Request) -> str:
+        return f"{self._login.session}-{request.number}"
+
+    # standing: who may ask anything at all
+
+    def barred(self) -> Refusal | None:
+        """Why the session may run nothing any more; None while it may."""
+        ends = self._login.ticket.ends_at + self._house.config.kerberos.grace
+        if time.time() >= ends:
+            return Refusal(
+                SqlState.INVALID_AUTHORIZATION_SPECIFICATION,
+                f'the Kerberos ticket of "{self._login.principal}" has ended',
+                hint="Get a new ticket with kinit, and connect again.",
+            )
+        membership = self._house.directory.membership(self._login.user)
+        if membership is not None and membership.disabled:
+            return Refusal(
+                SqlState.INVALID_AUTHORIZATION_SPECIFICATION,
+                f'the account "{self._login.user}" is disabled in the directory',
+            )
+        return None
+
+    # the flow
+
+    def approve(self, request: Request, names: Names) -> Flow:
+        barred = self.barred()
+        if barred is not None:
+            return (yield from self._refuse_unjudged(request, barred, terminate=True))
+        bound = self._judged_at_bind(request)
+        if bound is not None:
+            self.running.begin(request.number, self.running.of(bound.request.number))
+            return Allow(bound.controls, bound.max_rows)
+        try:
+            statements = yield from self._understanding.statements(request, names)
+        except Unfit as unfit:
+            return (yield from self._refuse_unjudged(request, unfit.refusal))
+        context = self._context(request)
+        stamp = self._stamp()
+        rules = self._house.rulebook.current
+        decision = decide(rules, statements, context)
+        if decision.wants_estimate:
+            estimate: Estimate = yield from self._estimate(request, statements)
+            if isinstance(estimate, Refusal):
+                return (yield from self._refuse_unjudged(request, estimate))
+            context = msgspec.structs.replace(context, estimated_rows=estimate)
+            decision = decide(self._house.rulebook.current, statements, context)
+        return (yield from self._conclude(_Judged(request, statements, context, decision, stamp)))
+
+    def failed(self, request: Request, error: Exception) -> Refuse:
+        """A judgement that raised: refused and recorded, with no word of the inside to the client."""
+        self._bound = None
+        refusal = Refusal(SqlState.INTERNAL_ERROR, "the statement could not be judged, and was refused")
+        record = self._record(
+            request, Effect.DENY, self._context(request), (), None, f"{type(error).__name__}: {error}"
+        )
+        try:
+            self._house.audit.append(record)
+        except AuditUnavailable as unwritten:
+            _log.error("a refusal was not recorded: %s", unwritten)  # told in full
+        return Refuse(refusal, self.audit_id(request))
+
+    def _conclude(self, judged: "_Judged") -> Flow:
+        """Record the decision, and carry it out."""
+        request, decision = judged.request, judged.decision
+        effect = Effect.ALLOW if self._observing() else decision.effect
+        audit_id = self.audit_id(request)
+        record = self._record(request, effect, judged.context, judged.statements, decision)
+        unwritten = yield from self._append(record)
+        if unwritten is not None:
+            return Refuse(unwritten, audit_id)
+        if effect is Effect.HOLD:
+            rules = ", ".join(f'"{hold.rule}"' for hold in decision.holds)
+            detail = f"Held by {rules}. Audit id: {audit_id}."
+            return Refuse(Refusal(SqlState.INSUFFICIENT_PRIVILEGE, _HOLDS_MISSING, detail=detail), audit_id)
+        if effect is Effect.DENY:
+            return Refuse(refusal_of(decision, audit_id), audit_id)
+        self._understanding.relayed(request, judged.statements)
+        ddl = any(facts.changes_catalog for facts in judged.statements)
+        self.running.begin(request.number, Running(audit_id, time.monotonic(), ddl))
+        controls = tuple(facts.control for facts in judged.statements)
+        max_rows = None if self._observing() else decision.max_rows
+        if request.moment is Moment.BIND:
+            self._bound = _Bound(request, controls, max_rows, judged.stamp)
+        return Allow(controls, max_rows)
+
+    def _observing(self) -> bool:
+        rules = self._house.config.rules
+        return rules.mode == "observe" or self._login.database in rules.observe_databases
+
+    # a Bind and the Execute right behind it are one statement
+
+    def _stamp(self) -> object:
+        """What must still be so for a decision of this moment to be good."""
+        house = self._house
+        return house.rulebook.generation, house.directory.generation, int(time.time())
+
+    def _judged_at_bind(self, request: Request) -> "_Bound | None":
+        """What an Execute was judged and recorded as at its Bind, a moment ago and under the same rules; else None."""
+        bound, self._bound = self._bound, None
+        if bound is None or request.moment is not Moment.EXECUTE:
+            return None
+        same = (
+            request.number == bound.request.number + 1
+            and request.text is bound.request.text
+            and request.parameters is bound.request.parameters
+            and bound.stamp == self._stamp()
+        )
+        return bound if same else None
+
+    # context
+
+    def _context(self, request: Request) -> Context:
+        login, state = self._login, self._understanding.state
+        membership = self._house.directory.membership(login.user)
+        return Context(
+            user=login.user,
+            principal=str(login.principal),
+            database=login.database,
+            at=time.time(),
+            groups=None if membership is None else membership.groups,
+            address=login.address,
+            transport=login.transport,
+            application=self._parameters.get("application_name", ""),
+            ticket=login.ticket,
+            block=request.status is not TransactionStatus.IDLE if request.quiet else None,
+            read_only=None if state is None else state.read_only,
+            reason="" if state is None else state.reason,
+            estimated_rows=Unknown.SKIPPED if request.moment is Moment.PARSE else Unknown.NOT_ASKED,
+        )
+
+    def _estimate(self, request: Request, statements: tuple[Facts, ...]) -> Generator[Ask, Any, Estimate]:
+        """The planner's estimate, asked in the session just before the statement would run."""
+        question = None if request.segment else estimate_question(request, statements)
+        if question is None:
+            return Unknown.UNKNOWN
+        answers = yield Ask((question,))
+        return read_estimate(answers[0])
+
+    # records and refusals
+
+    def _record(  # noqa: PLR0913, PLR0917  # the parts of one record
+        self,
+        request: Request,
+        effect: Effect,
+        context: Context,
+        statements: tuple[Facts, ...],
+        decision: Decision | None,
+        error: str | None = None,
+    ) -> DecisionMade:
+        return DecisionMade(
+            at=timestamp(context.at),
+            id=self.audit_id(request),
+            session=self._login.session,
+            moment=request.moment.value,
+            text=request.text.decode("utf-8", "backslashreplace"),
+            effect=effect,
+            context=context,
+            facts=statements,
+            decision=decision,
+            rules=self._house.rulebook.current.identity,
+            error=error,
+            values=_values(request),
+        )
+
+    def _append(self, record: DecisionMade) -> Steps:
+        """Write the record, and wait until it is as durable as configured; the refusal where that cannot be done."""
+        audit = self._house.audit
+        try:
+            if audit.waits:
+                yield Wait(audit.commit(record))
+            else:
+                audit.append(record)
+        except AuditUnavailable as error:
+            _log.error("a statement was refused because it cannot be recorded: %s", error)  # told in full
+            return Refusal(SqlState.DISK_FULL, "the statement could not be recorded, and was refused")
+        return None
+
+    def _refuse_unjudged(self, request: Request, refusal: Refusal, *, terminate: bool = False) -> Flow:
+        """A statement that is refused before any rule was asked is recorded as fully as any other."""
+        self._bound = None
+        error = f"{refusal.sqlstate.value}: {refusal.message}"
+        record = self._record(request, Effect.DENY, self._context(request), (), None, error)
+        unwritten = yield from self._append(record)
+        return Refuse(unwritten or refusal, self.audit_id(request), terminate)
+
+
+class _Judged(msgspec.Struct, frozen=True):
+    """A statement with its decision. `stamp`: what must still be so for the decision to be good."""
+
+    request: Request
+    statements: tuple[Facts, ...]
+    context: Context
+    decision: Decision
+    stamp: object
+
+
+class _Bound(msgspec.Struct, frozen=True):
+    """What a Bind was allowed with."""
+
+    request: Request
+    controls: tuple[Control | None, ...]
+    max_rows: int | None
+    stamp: object
+
+
+def _values(request: Request) -> tuple[str | None, ...]:
+    """The bound values as text, or hexadecimal where they are binary; what of them is kept is the audit's business."""
+    return tuple(
+        None
+        if value is None
+        else f"\\x{value.hex()}"
+        if _binary(request, index)
+        else value.decode("utf-8", "backslashreplace")
+        for index, value in enumerate(request.parameters)
+    )
+
+
+def _binary(request: Request, index: int) -> bool:
+    formats = request.formats
+    if not formats:
+        return False
+    return formats[0] == 1 if len(formats) == 1 else index < len(formats) and formats[index] == 1

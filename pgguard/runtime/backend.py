@@ -19,6 +19,8 @@ from pgguard.wire.framing import Message, ProtocolViolation
 _log = logging.getLogger(__name__)
 
 _HEADER = 5
+_READ_ONLY = {("in_hot_standby", "on"), ("default_transaction_read_only", "on")}
+"""What a database that takes no writes reports at login (PostgreSQL docs, section 55.2.7; from 14 on)."""
 
 
 class Unreachable(Exception):  # noqa: N818  # it says what happened
@@ -40,7 +42,7 @@ class Databases:
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
-        self._tls = database_facing(settings)
+        self.tls = database_facing(settings)
 
     async def connect(self, user: str, database: str, parameters: Mapping[str, str]) -> BackendConnection:
         """Log in at the first host that takes it, with these startup parameters and no others.
@@ -67,14 +69,14 @@ class Databases:
             packet = {"user": user, "database": database, **parameters}
             endpoint.write(startup.startup_message(PROTOCOL_3_0, packet))
             gss = None if self._settings.keytab is None else Initiator(self._settings, host)
-            login = ServerLogin(user, self._password(), encrypted=self._tls is not None, gss=gss)
+            login = ServerLogin(user, self._password(), encrypted=self.tls is not None, gss=gss)
             while not login.ready:
                 # off the event loop: SCRAM computes for milliseconds, and GSSAPI may ask the KDC
                 answer = await asyncio.to_thread(login.receive, await _read_message(endpoint))
                 if answer:
                     endpoint.write(answer)
-            if self._settings.session == "read-write" and login.parameters.get("in_hot_standby") == "on":
-                raise OSError("it is a standby")  # noqa: TRY301  # handled as any host that does not serve
+            if self._settings.session == "read-write" and _READ_ONLY & login.parameters.items():
+                raise OSError("it takes no writes")  # noqa: TRY301  # handled as any host that does not serve
         except BaseException:
             endpoint.abort()
             raise
@@ -86,7 +88,7 @@ class Databases:
             _, endpoint = await loop.create_unix_connection(Endpoint, f"{host}/.s.PGSQL.{self._settings.port}")
         else:
             _, endpoint = await loop.create_connection(Endpoint, host, self._settings.port)
-        if self._tls is not None:
+        if self.tls is not None:
             endpoint.write(startup.ssl_request())
             if await endpoint.read(1) != b"S":
                 endpoint.abort()
@@ -94,7 +96,7 @@ class Databases:
             if endpoint.buffered:  # stuffed behind the answer: CVE-2021-23222
                 endpoint.abort()
                 raise LayerBroken("the database sent bytes behind its answer to SSLRequest")
-            await endpoint.start_tls(self._tls, server_side=False, hostname=host)
+            await endpoint.start_tls(self.tls, server_side=False, hostname=host)
         return endpoint
 
     def _password(self) -> str | None:

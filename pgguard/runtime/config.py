@@ -40,7 +40,8 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class RulesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`mode = "observe"` decides and records, and blocks nothing. `hide_unknown`: what the rules hide and what does
-    not exist get the same kind of answer."""
+    not exist get the same kind of answer.
+    """
 
     path: Path
     baseline: Path | None = None

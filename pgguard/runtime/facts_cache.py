@@ -2,7 +2,7 @@
 
 The key is the text itself with everything its meaning depends on (database, the session's settings); the entry is good
 for one generation of the catalog. The text, never a hash of it, is compared: an attacker cannot make two statements
-meet (design, section 4). Bounded by the bytes of the texts it holds, least recently used first out.
+meet (design, section 4). Bounded by the characters of the texts it holds, least recently used first out.
 """
 
 from collections import OrderedDict
@@ -18,11 +18,11 @@ class FactsCache(Generic[_V]):
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._used = 0
-        self._entries: OrderedDict[tuple[bytes, object], tuple[int, _V]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, object], tuple[int, _V]] = OrderedDict()
         self.hits = 0
         self.misses = 0
 
-    def get(self, text: bytes, scope: object, generation: int) -> _V | None:
+    def get(self, text: str, scope: object, generation: int) -> _V | None:
         """The value of this text in this scope, if it was put under this generation of the catalog."""
         entry = self._entries.get((text, scope))
         if entry is None or entry[0] != generation:
@@ -32,7 +32,7 @@ class FactsCache(Generic[_V]):
         self.hits += 1
         return entry[1]
 
-    def put(self, text: bytes, scope: object, generation: int, value: _V) -> None:
+    def put(self, text: str, scope: object, generation: int, value: _V) -> None:
         if (text, scope) not in self._entries:
             self._used += len(text) + _ENTRY_COST
         self._entries[(text, scope)] = (generation, value)

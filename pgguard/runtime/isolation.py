@@ -24,7 +24,7 @@ _MEMORY = 2 << 30
 """Bytes of address space a child may add to what it was forked with."""
 
 
-class IsolatedWorkFailed(Exception):
+class IsolatedWorkFailed(Exception):  # noqa: N818  # it says what happened
     """The child crashed, took too long, or answered what is no answer. The message says which."""
 
 
@@ -53,11 +53,11 @@ class Isolation:
                 raise IsolatedWorkFailed(f"it took longer than {self._seconds:g} s") from None
             finally:
                 os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
+                os.waitpid(child, 0)  # noqa: ASYNC222  # it has just been killed
         if not answer:
             raise IsolatedWorkFailed("the process that worked on it crashed")
         try:
-            return msgspec.msgpack.decode(answer, type=kind)  # type: ignore[arg-type,return-value]
+            return msgspec.msgpack.decode(answer, type=kind)
         except msgspec.DecodeError as error:
             raise IsolatedWorkFailed(f"the process that worked on it gave no answer: {error}") from error
 

@@ -73,7 +73,7 @@ class SessionJudge:
             self._flow = None
             verdict: Allow | Refuse = end.value
             return verdict
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # INVARIANT: whatever was raised, the statement is refused
             self._flow = None
             _log.exception("judgement of statement %d failed; it is refused", request.number)
             return self._approver.failed(request, error)

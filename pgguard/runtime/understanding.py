@@ -6,34 +6,31 @@ have changed them. An answer that was given inside a transaction is provisional:
 back, so it unsettles again. A name that the catalog lacks is looked up anew: first in a refreshed catalog, then in the
 session's own connection, which alone sees its temporary tables and its uncommitted DDL. What stays unknown is refused
 with the error that PostgreSQL would give.
-
-Bookkeeping of one kind only: `relayed` is told each statement that goes on to the database.
 """
 
 from collections.abc import Generator
-from typing import Any, assert_never
+from typing import Any
 
 import msgspec
 
-from pgguard.model.control import (
-    DeclareCursor,
-    ExecutePrepared,
-    FetchCursor,
-    Prepare,
-    Transaction,
-    TransactionVerb,
-)
+from pgguard.model.control import DeclareCursor, ExecutePrepared, FetchCursor, Prepare, Transaction
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.runtime.catalogs import CatalogKeeper
 from pgguard.runtime.facts_cache import FactsCache
-from pgguard.runtime.isolation import Isolation, IsolatedWorkFailed
+from pgguard.runtime.isolation import IsolatedWorkFailed, Isolation
 from pgguard.runtime.judging import Wait
+from pgguard.runtime.own_relations import OWN_RELATIONS_QUESTION, read_own_relations
 from pgguard.runtime.settings_question import SETTINGS_QUESTION, CannotTell, SessionState, read_state
-from pgguard.session.judgement import Ask, Moment, Names, Request
+from pgguard.session.judgement import Ask, Failed, Moment, Names, Request, TransactionStatus
+from pgguard.session.plain_text import reads_the_same
+from pgguard.sql.analyze import Analysis, Refused, Script, analyze, facts_of_call
+from pgguard.sql.catalog import Catalog, Relation
+from pgguard.sql.environment import Settings
 
-Steps = Generator[Ask | Wait, Any, Any]
+Facts_ = tuple[Facts, ...]
+Steps = Generator[Ask | Wait, Any, Facts_]
 
 _IN_LINE = 8 * 1024
 """Bytes of statement up to which analysis on the event loop costs the other sessions little (some 20 ms at worst)."""
@@ -45,3 +42,234 @@ class Unfit(Exception):  # noqa: N818  # a statement's fault, not the program's
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
+
+
+def unfit(sqlstate: SqlState, message: str, hint: str | None = None, position: int = 0) -> Unfit:
+    return Unfit(Refusal(sqlstate, message, hint=hint, position=position or None))
+
+
+class Understanding:
+    """One session's. `limit`: the largest statement in bytes."""
+
+    def __init__(self, keeper: CatalogKeeper, cache: FactsCache[Analysis], isolation: Isolation, limit: int) -> None:
+        self._keeper = keeper
+        self._cache = cache
+        self._isolation = isolation
+        self._limit = limit
+        self._state: SessionState | None = None
+        self._settled = False
+        self._asked_inside = False
+        """The last answer was given inside a transaction or an open segment: it is provisional."""
+        self._dirty = False
+        """Something since the last answer outside a transaction may have changed the settings."""
+        self._own_ddl = False
+        """The session has changed the catalog, and no refresh has begun since."""
+        self._own_relations: tuple[Relation, ...] | None = None
+        self._generation = -1
+
+    @property
+    def state(self) -> SessionState | None:
+        return self._state
+
+    # from a request to facts
+
+    def statements(self, request: Request, names: Names) -> Steps:
+        """The facts of what a request runs. Raises Unfit."""
+        if request.moment is Moment.FUNCTION_CALL:
+            return (facts_of_call(request.function or 0, self._keeper.current),)
+        self._notice(request)
+        if len(request.text) > self._limit:
+            raise unfit(
+                SqlState.PROGRAM_LIMIT_EXCEEDED,
+                f"statement of {len(request.text)} bytes is longer than the {self._limit} that are allowed",
+            )
+        if request.moment in {Moment.QUERY, Moment.PARSE} and not reads_the_same(request.text):
+            yield from self._check_lexer(request)
+        text = _decode(request.text)
+        found = yield from self._facts(request, text)
+        return (yield from self._with_named(request, names, found))
+
+    def _notice(self, request: Request) -> None:
+        """What the moment of a request tells about the validity of the last answer."""
+        if self._asked_inside and self._dirty and not request.segment and request.status is TransactionStatus.IDLE:
+            self._settled = False
+        if self._generation != self._keeper.generation:
+            self._generation = self._keeper.generation
+            self._settled = False
+
+    def _check_lexer(self, request: Request) -> Generator[Ask | Wait, Any, None]:
+        """Text that a setting could change the reading of is judged only by an answer of this very moment."""
+        yield from self._settle(request, always=not request.quiet or not self._settled)
+        if self._state is None or not self._state.plain_lexer:
+            raise unfit(
+                SqlState.FEATURE_NOT_SUPPORTED,
+                "a backslash, or text beyond ASCII, needs standard_conforming_strings = on and client_encoding = UTF8",
+                "SET both, or write the statement in plain ASCII without a backslash.",
+            )
+
+    def _settle(self, request: Request, *, always: bool = False) -> Generator[Ask | Wait, Any, None]:
+        """Know the session's settings. Raises Unfit where the database cannot be asked."""
+        if self._settled and not always:
+            return
+        answers = yield Ask((SETTINGS_QUESTION,))
+        try:
+            self._state = read_state(answers[0])
+        except CannotTell as error:
+            raise unfit(
+                SqlState.IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block"
+                if isinstance(answers[0], Failed) and answers[0].sqlstate == SqlState.IN_FAILED_SQL_TRANSACTION
+                else f"the session's settings cannot be told: {error}",
+            ) from error
+        self._settled = True
+        self._asked_inside = request.status is not TransactionStatus.IDLE or request.segment or not request.quiet
+        self._dirty = self._dirty and self._asked_inside
+
+    def _facts(self, request: Request, text: str) -> Steps:
+        analysis = yield from self._analysis(text)
+        if not self._settled and (isinstance(analysis, Refused) or analysis.needs_settings):
+            if isinstance(analysis, Refused) and analysis.sqlstate is SqlState.SYNTAX_ERROR:
+                raise _refused(analysis)
+            yield from self._settle(request)
+            analysis = yield from self._analysis(text)
+        if self._sees_own():
+            yield from self._look_at_own(request)
+            analysis = yield from self._analysis(text)
+        if isinstance(analysis, Refused) and analysis.unresolved:
+            yield Wait(self._keeper.refresh())
+            self._own_ddl = self._own_ddl and request.status is not TransactionStatus.IDLE
+            analysis = yield from self._analysis(text)
+        if isinstance(analysis, Refused):
+            raise _refused(analysis)
+        return analysis.statements
+
+    # the session's own relations
+
+    def _sees_own(self) -> bool:
+        temporary = self._state is not None and self._state.temporary
+        return self._settled and self._own_relations is None and (self._own_ddl or temporary)
+
+    def _look_at_own(self, request: Request) -> Generator[Ask | Wait, Any, None]:
+        """Ask the session's connection for its temporary tables and what its transaction has changed."""
+        if self._own_ddl:
+            yield Wait(self._keeper.refresh())  # what is committed; the open transaction's own comes below
+            self._own_ddl = request.status is not TransactionStatus.IDLE or not request.quiet
+        answers = yield Ask((OWN_RELATIONS_QUESTION,))
+        try:
+            self._own_relations = read_own_relations(answers[0])
+        except CannotTell as error:
+            raise unfit(SqlState.IN_FAILED_SQL_TRANSACTION, f"the session's tables cannot be told: {error}") from error
+
+    def _catalog(self) -> Catalog:
+        catalog = self._keeper.current
+        return catalog.overlaid(self._own_relations) if self._own_relations else catalog
+
+    # analysis
+
+    def _analysis(self, text: str) -> Generator[Ask | Wait, Any, Analysis]:
+        state = self._state
+        settings = (
+            Settings(()) if state is None else Settings(state.search_path, state.current_user, state.session_user)
+        )
+        own = bool(self._own_relations)
+        found = None if own else self._cache.get(text, (self._keeper.database, settings), self._keeper.generation)
+        if found is not None:
+            return found
+        catalog, generation = self._catalog(), self._keeper.generation
+        if len(text) <= _IN_LINE:
+            found = analyze(text, catalog, settings)
+        else:
+            try:
+                found = yield Wait(self._isolation.run(lambda: analyze(text, catalog, settings), Script | Refused))
+            except IsolatedWorkFailed as failed:
+                raise unfit(SqlState.STATEMENT_TOO_COMPLEX, f"statement could not be analysed: {failed}") from failed
+        if not own:
+            self._cache.put(text, (self._keeper.database, settings), generation, found)
+        return found
+
+    # EXECUTE, FETCH and their like do what the statement does that they name
+
+    def _with_named(self, request: Request, names: Names, statements: Facts_) -> Steps:
+        result: list[Facts] = []
+        prepared: dict[str, str] = {}
+        cursors: dict[str, str] = {}
+        for facts in statements:
+            match facts.control:
+                case Prepare(name=name, query=query):
+                    prepared[name] = query
+                case DeclareCursor(name=name, query=query):
+                    cursors[name] = query
+                case ExecutePrepared(name=name):
+                    inner = yield from self._named_text(request, names, name, prepared.get(name), cursor=False)
+                    facts = yield from self._as_inner(request, facts, inner)  # noqa: PLW2901  # enriched in place
+                case FetchCursor(name=name):
+                    inner = yield from self._named_text(request, names, name, cursors.get(name), cursor=True)
+                    facts = yield from self._as_inner(request, facts, inner)  # noqa: PLW2901  # enriched in place
+                case _:
+                    pass
+            result.append(facts)
+        return tuple(result)
+
+    def _named_text(  # where a name may stand
+        self, request: Request, names: Names, name: str, here: str | None, *, cursor: bool
+    ) -> Generator[Ask | Wait, Any, str]:
+        if here is not None:
+            return here
+        if not request.quiet:
+            yield Ask()
+        portal = names.portal(name) if cursor else None
+        found = portal.prepared if portal is not None else None if cursor else names.prepared(name)
+        if found is None:
+            raise (
+                unfit(SqlState.INVALID_CURSOR_NAME, f'cursor "{name}" does not exist')
+                if cursor
+                else unfit(SqlState.INVALID_SQL_STATEMENT_NAME, f'prepared statement "{name}" does not exist')
+            )
+        return _decode(found.text)
+
+    def _as_inner(self, request: Request, outer: Facts, text: str) -> Generator[Ask | Wait, Any, Facts]:
+        inner = yield from self._facts(request, text)
+        accesses = dict.fromkeys((*outer.accesses, *(access for facts in inner for access in facts.accesses)))
+        return msgspec.structs.replace(
+            outer,
+            accesses=tuple(accesses),
+            opaque=outer.opaque or next((f.opaque for f in inner if f.opaque), None),
+            unsettles=outer.unsettles or any(f.unsettles for f in inner),
+            changes_catalog=outer.changes_catalog or any(f.changes_catalog for f in inner),
+            needs_settings=True,
+        )
+
+    # bookkeeping
+
+    def relayed(self, request: Request, statements: Facts_) -> None:
+        """These statements go on to the database: what they may change is not known any more."""
+        if request.moment is Moment.PARSE:
+            return  # nothing runs yet
+        for facts in statements:
+            if isinstance(facts.control, Transaction):
+                if facts.unsettles and self._dirty:
+                    self._settled = False
+                    self._own_relations = None
+            elif facts.unsettles:
+                self._settled = False
+                self._dirty = True
+                self._own_relations = None
+            if facts.changes_catalog:
+                self._own_ddl = True
+                self._own_relations = None
+                self._settled = False
+                self._dirty = True
+
+
+def _decode(text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise unfit(
+            SqlState.CHARACTER_NOT_IN_REPERTOIRE,
+            f'invalid byte sequence for encoding "UTF8": 0x{text[error.start]:02x}',
+        ) from error
+
+
+def _refused(analysis: Refused) -> Unfit:
+    return unfit(analysis.sqlstate, analysis.message, analysis.hint, analysis.position)

@@ -1,8 +1,8 @@
 """SQL text to Facts: the way in to this room.
 
 `analyze` parses a text and collects the facts of each statement. Statements of one string see what
-earlier ones certainly did: a constant SET search_path, a CREATE TABLE with its columns written out. What is uncertain (ROLLBACK,
-set_config, other DDL) makes the later ones opaque: they must be sent by themselves.
+earlier ones certainly did: a constant SET search_path, a CREATE TABLE with its columns written out. What is
+uncertain (ROLLBACK, set_config, other DDL) makes the later ones opaque: they must be sent by themselves.
 """
 
 from collections.abc import Sequence

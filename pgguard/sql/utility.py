@@ -68,7 +68,7 @@ def _set(node: ast.VariableSetStmt, env: Environment) -> str:
     reset = node.kind in {VariableSetKind.VAR_RESET, VariableSetKind.VAR_RESET_ALL}
     name = (node.name or "").lower()
     if node.kind == VariableSetKind.VAR_RESET_ALL:
-        env.touch(_P.SET, Kind.SETTING, "*")
+        env.touch(_P.SET, Kind.SETTING, "all")
     elif name in _ROLE_SETTINGS:
         _become(node, env)
     elif name in {"transaction", "session characteristics", "transaction snapshot"}:

@@ -1,0 +1,60 @@
+"""`pgguard serve`: run the proxy."""
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import click
+import uvloop
+
+from pgguard.audit.log import AuditUnavailable
+from pgguard.auth.acceptor import KerberosError
+from pgguard.auth.identity import MapError
+from pgguard.auth.tls import TlsError
+from pgguard.directory.static import DirectoryError
+from pgguard.policy.problems import RulesInvalid
+from pgguard.runtime.config import Config, ConfigError, load_config
+from pgguard.runtime.logs import set_up_logging
+from pgguard.runtime.server import Server
+
+_CANNOT_START = (AuditUnavailable, KerberosError, MapError, TlsError, DirectoryError, RulesInvalid, ConfigError)
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("pgguard.toml"),
+    show_default=True,
+    help="The configuration file.",
+)
+def serve(path: Path) -> None:
+    """Run the proxy in the foreground, until SIGTERM or SIGINT; SIGHUP reloads rules and reopens the audit log."""
+    try:
+        config = load_config(path)
+        set_up_logging(config.log)
+        uvloop.run(_run(config))
+    except _CANNOT_START as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        listen = config.listen
+        raise click.ClickException(
+            f"cannot listen on {listen.host} port {listen.port}: {error.strerror}; choose another port in [listen]"
+        ) from error
+    logging.shutdown()
+
+
+async def _run(config: Config) -> None:
+    server = Server(config)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, server.hang_up)
+    await server.start()
+    sys.stdout.flush()
+    await stopping.wait()
+    await server.stop()

@@ -1,0 +1,192 @@
+"""One client and its database connection: carries bytes between two sockets and a Session, and its events out.
+
+Theory of operation. Each socket hands its bytes to the session as a plain call; `_pump` then writes what the session
+has for either side. Back-pressure: while one side does not take what is written, the other is not read; while a message
+waits for a verdict and too much lies behind it, the client is not read.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from pgguard.audit.log import AuditUnavailable
+from pgguard.audit.records import SessionEnded, StatementEnded
+from pgguard.model.refusal import Refusal
+from pgguard.model.sqlstate import SqlState
+from pgguard.runtime.approval import Approval
+from pgguard.runtime.backend import BackendConnection
+from pgguard.runtime.endpoint import Endpoint
+from pgguard.runtime.house import House, timestamp
+from pgguard.runtime.judging import SessionJudge
+from pgguard.runtime.login import Login
+from pgguard.runtime.understanding import Understanding
+from pgguard.session.events import CancelWanted, Ended, Outcome, ParameterChanged
+from pgguard.session.judgement import Refuse, Verdict
+from pgguard.session.session import Session
+from pgguard.wire import frontend
+
+_log = logging.getLogger(__name__)
+
+_BACKLOG = 1 << 20
+"""Bytes of the client's that may wait behind a message, before the client is not read any more."""
+
+
+class Connection:
+    """See the module. `ended` is set when both sockets are closed."""
+
+    def __init__(self, house: House, login: Login, client: Endpoint, database: BackendConnection) -> None:
+        self._house = house
+        self.login = login
+        self._client = client
+        self._database = database
+        limits = house.config.limits
+        understanding = Understanding(
+            house.catalogs.keeper(login.database), house.cache, house.isolation, limits.statement_bytes
+        )
+        self._approval = Approval(house, login, understanding, database.parameters)
+        self._judge = SessionJudge(self._approval, self._resolve)
+        self.session = Session(self._judge, limit=max(limits.statement_bytes, 1 << 26), parameters=database.parameters)
+        self._statements = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.ended = asyncio.Event()
+
+    def start(self) -> None:
+        """Take over both sockets."""
+        self._database.endpoint.hand_over(_DatabaseSide(self))
+        self._client.hand_over(_ClientSide(self))
+
+    # bytes
+
+    def from_client(self, data: bytes) -> None:
+        self.session.client_data(data)
+        self._pump()
+
+    def from_database(self, data: bytes) -> None:
+        self.session.server_data(data)
+        self._pump()
+
+    def _resolve(self, number: int, verdict: Verdict) -> None:
+        self.session.resolve(number, verdict)
+        self._pump()
+
+    def _pump(self) -> None:
+        self._client.write_all(self.session.take_client())
+        self._database.endpoint.write_all(self.session.take_server())
+        for event in self.session.take_events():
+            match event:
+                case Outcome():
+                    self._outcome(event)
+                case CancelWanted():
+                    self._spawn(self._cancel_backend())
+                case ParameterChanged():
+                    self._database.parameters[event.name] = event.value
+                case Ended():
+                    self._close()
+        if self.session.backlog > _BACKLOG:
+            self._client.pause()
+        else:
+            self._client.resume()
+
+    def client_writable(self, *, now: bool) -> None:
+        (self._database.endpoint.resume if now else self._database.endpoint.pause)()
+
+    def database_writable(self, *, now: bool) -> None:
+        (self._client.resume if now else self._client.pause)()
+
+    # outcomes
+
+    def _outcome(self, outcome: Outcome) -> None:
+        running = self._approval.running.of(outcome.number)
+        if running is None:
+            return
+        self._statements += 1
+        record = StatementEnded(
+            at=timestamp(),
+            id=running.audit_id,
+            session=self.login.session,
+            index=outcome.index,
+            tag=outcome.tag,
+            rows=outcome.rows,
+            copied=outcome.copied,
+            sqlstate=outcome.sqlstate,
+            seconds=round(time.monotonic() - running.since, 6),
+        )
+        try:
+            self._house.audit.append(record)
+        except AuditUnavailable as error:
+            _log.error("an outcome was not recorded: %s", error)  # told in full
+        if running.changes_catalog:
+            self._spawn(self._refresh_catalog())
+
+    async def _refresh_catalog(self) -> None:
+        try:
+            await self._house.catalogs.keeper(self.login.database).refresh()
+        except Exception as error:  # noqa: BLE001  # the next statement that needs it tries again
+            _log.warning("could not refresh the catalog after DDL: %s", error)
+
+    # cancel and end
+
+    async def cancel(self) -> None:
+        """The client has asked to cancel what it waits for."""
+        waiting = self.session.waiting
+        if waiting is not None:
+            refusal = Refusal(SqlState.QUERY_CANCELED, "canceling statement due to user request")
+            self._judge.abandon()
+            self._resolve(waiting.number, Refuse(refusal, self._approval.audit_id(waiting)))
+        elif self.session.running:
+            await self._cancel_backend()
+
+    async def _cancel_backend(self) -> None:
+        """# INVARIANT: no further statement is released until the cancel has been delivered: it would hit that one."""
+        self.session.hold_input()
+        await self._house.databases.cancel(self._database)
+        self.session.cancelled()
+        self._pump()
+
+    def end(self, refusal: Refusal) -> None:
+        """End the session with a FATAL error, after the statement that runs."""
+        self.session.end(refusal)
+        self._pump()
+
+    def client_lost(self) -> None:
+        """A client that has vanished leaves nothing running behind."""
+        if self.session.running:
+            self._spawn(self._house.databases.cancel(self._database))
+        self._database.endpoint.write(frontend.terminate())
+        self._close()
+
+    def database_lost(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.ended.is_set():
+            return
+        self.ended.set()
+        self._judge.abandon()
+        self._client.close()
+        self._database.endpoint.close()
+        try:
+            self._house.audit.append(SessionEnded(timestamp(), self.login.session, self._statements))
+        except AuditUnavailable as error:
+            _log.error("a session's end was not recorded: %s", error)  # told in full
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _ClientSide:
+    def __init__(self, connection: Connection) -> None:
+        self.received = connection.from_client
+        self.lost = connection.client_lost
+        self.writable = connection.client_writable
+
+
+class _DatabaseSide:
+    def __init__(self, connection: Connection) -> None:
+        self.received = connection.from_database
+        self.lost = connection.database_lost
+        self.writable = connection.database_writable

@@ -1,0 +1,33 @@
+"""What all sessions of one process share."""
+
+import time
+from dataclasses import dataclass
+
+from pgguard.audit.log import AuditLog
+from pgguard.directory.directory import Directory
+from pgguard.runtime.backend import Databases
+from pgguard.runtime.catalogs import Catalogs
+from pgguard.runtime.config import Config
+from pgguard.runtime.facts_cache import FactsCache
+from pgguard.runtime.isolation import Isolation
+from pgguard.runtime.rulebook import Rulebook
+from pgguard.sql.analyze import Analysis
+
+
+@dataclass(frozen=True)
+class House:
+    config: Config
+    rulebook: Rulebook
+    directory: Directory
+    audit: AuditLog
+    databases: Databases
+    catalogs: Catalogs
+    cache: FactsCache[Analysis]
+    isolation: Isolation
+
+
+def timestamp(at: float | None = None) -> str:
+    """RFC 3339 in UTC, to the microsecond."""
+    seconds = time.time() if at is None else at
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{whole}.{int(seconds % 1 * 1e6):06d}Z"

@@ -1,0 +1,90 @@
+"""The rules in force: read from their folder, replaced whole or not at all.
+
+A reload that fails leaves the rules in force as they are, and says why in the log. Whoever decides takes `current`
+once for a statement; `generation` tells that it has been replaced.
+"""
+
+import importlib.resources
+import logging
+from pathlib import Path
+
+from pgguard.policy.load import RuleFile, load
+from pgguard.policy.problems import Place, Problem, RulesInvalid
+from pgguard.policy.rule_set import RuleSet
+from pgguard.sql.shape import shape_of_text
+
+_log = logging.getLogger(__name__)
+
+_ENDINGS = (".yaml", ".yml")
+_TESTS = (".test.yaml", ".test.yml")
+
+
+def read_folder(folder: Path) -> list[RuleFile]:
+    """The rule files below a folder (rule-language, section 6). Raises RulesInvalid.
+
+    Hidden files and rule tests are left out; a link that leads out of the folder is an error, as is a folder without
+    any rule file.
+    """
+    root = folder.resolve()
+    files, problems = [], []
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if hidden or not path.name.endswith(_ENDINGS) or path.name.endswith(_TESTS):
+            continue
+        if not path.resolve().is_relative_to(root):
+            problems.append(Problem(Place(str(path)), "the link leads out of the rules folder; copy the file instead"))
+            continue
+        try:
+            files.append(RuleFile(str(path), path.read_bytes()))
+        except OSError as error:
+            problems.append(Problem(Place(str(path)), f"cannot be read: {error.strerror}"))
+    if not files and not problems:
+        problems.append(Problem(Place(str(folder)), "holds no rule file; write one that ends in .yaml"))
+    if problems:
+        raise RulesInvalid(problems)
+    return files
+
+
+def read_baseline(path: Path | None) -> list[RuleFile]:
+    """The baseline of the package, or the one that the configuration names in its stead."""
+    if path is not None:
+        return read_folder(path) if path.is_dir() else [RuleFile(str(path), path.read_bytes())]
+    content = importlib.resources.files("pgguard.policy").joinpath("baseline.yaml").read_bytes()
+    return [RuleFile("baseline.yaml", content)]
+
+
+def load_rules(folder: Path, baseline: Path | None) -> RuleSet:
+    """Read and check everything. Raises RulesInvalid."""
+    return load(read_folder(folder), read_baseline(baseline), shape_of_text)
+
+
+class Rulebook:
+    def __init__(self, folder: Path, baseline: Path | None) -> None:
+        """Raises RulesInvalid: without rules nothing starts."""
+        self._folder = folder
+        self._baseline = baseline
+        self.current = load_rules(folder, baseline)
+        self.generation = 1
+        self.error: str | None = None
+        """Why the last reload failed; None after one that did not."""
+
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
+    def reload(self) -> bool:
+        """Replace the rules by what the folder holds now; whether they are others now."""
+        try:
+            fresh = load_rules(self._folder, self._baseline)
+        except (RulesInvalid, OSError) as error:
+            self.error = str(error)
+            _log.error("rules were not reloaded, those in force stay:\n%s", error)  # no fault of the code
+            return False
+        self.error = None
+        if fresh.identity == self.current.identity:
+            return False
+        self.current = fresh
+        self.generation += 1
+        _log.info("rules reloaded: %d rules, identity %s", len(fresh.rules), fresh.identity)
+        return True

@@ -1,0 +1,257 @@
+"""The server: listens, lets clients in, keeps their connections, reloads, and ends in order."""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Coroutine
+from ipaddress import ip_address
+from typing import Any
+
+import asyncpg
+import watchfiles
+
+from pgguard.audit.log import AuditLog, AuditUnavailable
+from pgguard.audit.records import Changed, LoginRefused
+from pgguard.auth.acceptor import Acceptor, KerberosError
+from pgguard.auth.identity import IdentityMap
+from pgguard.auth.layers import LayerBroken
+from pgguard.auth.tls import client_facing
+from pgguard.directory.directory import Directory
+from pgguard.model.refusal import Refusal
+from pgguard.model.sqlstate import SqlState
+from pgguard.runtime.admission import Admitted, Door, NotAdmitted
+from pgguard.runtime.backend import Databases, read_secret
+from pgguard.runtime.catalogs import Catalogs
+from pgguard.runtime.config import Config
+from pgguard.runtime.connection import Connection
+from pgguard.runtime.endpoint import Endpoint, EndpointClosed
+from pgguard.runtime.facts_cache import FactsCache
+from pgguard.runtime.house import House, timestamp
+from pgguard.runtime.isolation import Isolation
+from pgguard.runtime.opening import new_key, open_session, welcome
+from pgguard.runtime.rulebook import Rulebook
+from pgguard.session.refusing import refusal_error
+from pgguard.wire.backend import KeyData
+from pgguard.wire.framing import ProtocolViolation
+from pgguard.wire.startup import CancelRequest
+
+_log = logging.getLogger(__name__)
+
+_CACHE = 64 << 20
+"""Bytes of facts that are remembered."""
+
+_DRAIN_SECONDS = 5.0
+
+
+class _Accepting(Endpoint):
+    """An endpoint that is served as soon as it is connected."""
+
+    def __init__(self, server: "Server") -> None:
+        super().__init__()
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._server.spawn(self._server.serve(self))
+
+
+class Server:
+    """One process's server. `start` raises what keeps it from starting, each with its own clear message."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        loop = asyncio.get_running_loop()
+        audit = AuditLog(config.audit, timestamp())
+        acceptor = Acceptor(config.kerberos)
+        tls = None if config.tls is None else client_facing(config.tls)
+        self._door = Door(acceptor, IdentityMap(config.kerberos.map, acceptor.realms), tls)
+        self._house = House(
+            config=config,
+            rulebook=Rulebook(config.rules.path, config.rules.baseline),
+            directory=Directory(config.directory, loop.time),
+            audit=audit,
+            databases=Databases(config.database),
+            catalogs=Catalogs(self._connect, config.database.catalog_refresh_seconds),
+            cache=FactsCache(_CACHE),
+            isolation=Isolation(config.limits.analysis_seconds),
+        )
+        self._connections: dict[KeyData, Connection] = {}
+        self._users: Counter[str] = Counter()
+        self._addresses: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        listen = self._config.listen
+        host = None if listen.host == "*" else listen.host
+        self._house.directory.start()
+        self._house.catalogs.start()
+        self._record(Changed(timestamp(), "start", f"rules {self._house.rulebook.current.identity}"))
+        self._listener = await asyncio.get_running_loop().create_server(
+            lambda: _Accepting(self), host, listen.port, backlog=listen.backlog
+        )
+        if self._config.rules.watch:
+            self.spawn(self._watch_rules())
+        if self._config.audit.sync == "interval":
+            self.spawn(self._flush_audit())
+        _log.info("accepting connections on %s port %d", listen.host, listen.port)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something in the background, and hold on to it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a background task failed", exc_info=task.exception())
+
+    # clients
+
+    async def serve(self, client: Endpoint) -> None:
+        """One client, from its first byte to its last."""
+        address = _address(client)
+        admitted: Admitted | None = None
+        try:
+            async with asyncio.timeout(self._config.limits.login_seconds):
+                packet = await self._door.admit(client)
+                if isinstance(packet, CancelRequest):
+                    await self._cancel(packet)
+                    client.close()
+                    return
+                admitted = packet
+                self._check_limits(admitted.user, address)
+                connection = await self._open(client, admitted, address)
+        except NotAdmitted as refused:
+            self._turn_away(client, refused, admitted, address)
+            return
+        except (TimeoutError, KerberosError, ProtocolViolation, LayerBroken, EndpointClosed) as error:
+            _log.info("connection from %s ended during login: %s", address or "a socket", error or "time limit")
+            client.abort()
+            return
+        except Exception:
+            client.abort()
+            raise
+        await connection.ended.wait()
+
+    async def _open(self, client: Endpoint, admitted: Admitted, address: str | None) -> Connection:
+        login, database = await open_session(self._house, admitted, address)
+        connection = Connection(self._house, login, client, database)
+        key = new_key(admitted.version)
+        self._connections[key] = connection
+        self._users[login.user] += 1
+        self._addresses[address or ""] += 1
+        self.spawn(self._forget(key, connection))
+        welcome(client, database, key)
+        connection.start()
+        return connection
+
+    async def _forget(self, key: KeyData, connection: Connection) -> None:
+        await connection.ended.wait()
+        login = connection.login
+        del self._connections[key]
+        self._users[login.user] -= 1
+        self._addresses[login.address or ""] -= 1
+        self._house.directory.unwatch(login.user)
+
+    def _check_limits(self, user: str, address: str | None) -> None:
+        limits = self._config.limits
+        checks = (
+            (len(self._connections), limits.sessions, "pgguard has"),
+            (self._users[user], limits.sessions_per_user, f'user "{user}" has'),
+            (self._addresses[address or ""], limits.sessions_per_address, f"address {address} has"),
+        )
+        for used, limit, who in checks:
+            if limit and used >= limit:
+                raise NotAdmitted(
+                    Refusal(SqlState.TOO_MANY_CONNECTIONS, f"too many sessions: {who} {used} of {limit} allowed")
+                )
+
+    def _turn_away(
+        self, client: Endpoint, refused: NotAdmitted, admitted: Admitted | None, address: str | None
+    ) -> None:
+        _log.info("login refused from %s: %s", address or "a socket", refused)
+        record = LoginRefused(timestamp(), str(refused), address=address)
+        if admitted is not None:
+            record = LoginRefused(
+                timestamp(), str(refused), admitted.user, str(admitted.accepted.principal), admitted.database, address
+            )
+        self._record(record)
+        client.write(refusal_error(refused.refusal, "FATAL"))
+        client.close()
+
+    async def _cancel(self, packet: CancelRequest) -> None:
+        connection = self._connections.get(KeyData(packet.process, packet.secret))
+        if connection is not None:
+            await connection.cancel()
+
+    # the house
+
+    async def _connect(self, database: str) -> asyncpg.Connection:
+        """Pgguard's own login, for the catalog and probes."""
+        settings = self._config.database
+        return await asyncpg.connect(
+            host=list(settings.hosts),
+            port=settings.port,
+            user=settings.service_user,
+            password=read_secret(settings.service_password_file or settings.password_file),
+            database=database,
+            timeout=settings.connect_seconds,
+            ssl=self._house.databases.tls or False,
+            server_settings={"application_name": "pgguard"},
+        )
+
+    def _record(self, record: Changed | LoginRefused) -> None:
+        try:
+            self._house.audit.append(record)
+        except AuditUnavailable as error:
+            _log.error("the audit cannot be written: %s", error)  # told in full
+
+    async def _watch_rules(self) -> None:
+        async for _ in watchfiles.awatch(self._house.rulebook.folder, debounce=100, step=20):
+            self.reload()
+
+    async def _flush_audit(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            await asyncio.to_thread(self._house.audit.flush)
+
+    def reload(self) -> None:
+        """Read the rules anew; reopen the audit log, which logrotate may have moved."""
+        if self._house.rulebook.reload():
+            self._record(Changed(timestamp(), "rules", self._house.rulebook.current.identity))
+
+    def hang_up(self) -> None:
+        """SIGHUP: reload, and go on in a fresh audit file."""
+        self._house.audit.reopen()
+        self.reload()
+
+    async def stop(self) -> None:
+        """Let running statements end, for a moment; then close everything."""
+        if self._listener is not None:
+            self._listener.close()
+        shutdown = Refusal(SqlState.ADMIN_SHUTDOWN, "terminating connection because pgguard is shutting down")
+        connections = list(self._connections.values())
+        for connection in connections:
+            connection.end(shutdown)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await asyncio.gather(*(connection.ended.wait() for connection in connections))
+        for task in list(self._tasks):
+            task.cancel()
+        await self._house.catalogs.close()
+        await self._house.directory.close()
+        self._record(Changed(timestamp(), "stop"))
+        self._house.audit.close()
+
+
+def _address(client: Endpoint) -> str | None:
+    """The client's address, IPv4-mapped ones as IPv4; None for a Unix socket."""
+    peer = client.transport.get_extra_info("peername")
+    if not isinstance(peer, tuple):
+        return None
+    address = ip_address(str(peer[0]).partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
