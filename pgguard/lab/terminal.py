@@ -23,7 +23,7 @@ from pgguard.lab.errors import LabError
 
 PSQL = ("psql", "--no-psqlrc", "--no-readline", "--pset=pager=off")
 PSQL_PROMPT = re.compile(r"^\S+[=\-'(][*!?]?[>#] $", re.MULTILINE)
-"""psql's %/%R%x%# (PostgreSQL docs, psql, "Prompting"): `shop=> `; `shop=*> ` in a transaction, `shop=!> ` once it failed."""
+"""psql's %/%R%x%#: `shop=> `; `shop=*> ` in a transaction, `shop=!> ` once it failed."""
 
 _ROWS, _COLUMNS = 50, 110
 
