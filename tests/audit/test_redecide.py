@@ -1,0 +1,114 @@
+"""Deciding an audit again: the same rules reproduce it, other rules flip what they change, and the exit code tells."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from pgguard.audit.log import AuditLog
+from pgguard.audit.records import DecisionMade, SessionStarted
+from pgguard.audit.settings import AuditSettings
+from pgguard.cli.main import main
+from pgguard.model.access import Access, Kind, ObjectName, Privilege
+from pgguard.model.context import Context
+from pgguard.model.facts import Facts
+from pgguard.policy.decide import decide
+from pgguard.policy.load import RuleFile, load
+from pgguard.sql.shape import shape_of_text
+
+NOW = "2026-03-02T10:00:00+00:00"
+RULES = "rules: [{name: orders, who: {user: alice}, allow: select, on: sales.orders}]"
+LOOSER = "rules: [{name: everything, who: {user: alice}, allow: select, on: sales.*}]"
+STRICTER = "rules: [{name: orders, who: {user: bob}, allow: select, on: sales.orders}]"
+
+
+def rule_set(text):
+    return load([RuleFile("rules.yaml", text.encode())], [], shape_of_text)
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    rules = rule_set(RULES)
+    log = AuditLog(AuditSettings(path=tmp_path / "audit.jsonl"), NOW)
+    log.append(SessionStarted(NOW, "s", "alice", "alice@EXAMPLE.COM", "shop", "gss"))
+    context = Context("alice", "alice@EXAMPLE.COM", "shop", 1772445600.0)
+    for number in range(20):
+        table = ("orders", "customers")[number % 2]
+        access = Access(Privilege.SELECT, Kind.TABLE, ObjectName(table, "sales"), columns=("id",))
+        facts = (Facts("SELECT", (access,), shape=table),)
+        decision = decide(rules, facts, context)
+        text = f"select id from sales.{table} where id = {number}"
+        log.append(
+            DecisionMade(
+                NOW, f"s-{number}", "s", "query", text, decision.effect, context, facts, decision, rules.identity
+            )
+        )
+    log.append(DecisionMade(NOW, "s-99", "s", "query", "selct", decision.effect, context, error="42601 syntax error"))
+    log.close()
+    (tmp_path / "baseline.yaml").write_text("rules: []")
+    return tmp_path
+
+
+def replay(folder, rules, *options):
+    rules_folder = folder / "rules"
+    rules_folder.mkdir(exist_ok=True)
+    (rules_folder / "rules.yaml").write_text(rules)
+    arguments = ["replay", folder / "audit.jsonl", "--rules", rules_folder, "--baseline", folder / "baseline.yaml"]
+    return CliRunner().invoke(main, [str(a) for a in arguments] + ["--workers", "1", *options])
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["audit", *map(str, arguments)])
+
+
+def test_the_same_rules_reproduce_every_decision(recorded):
+    result = replay(recorded, RULES, "--strict")
+    assert result.exit_code == 0, result.output
+    assert "20 were made by these same rules; 0 come out otherwise" in result.output
+
+
+def test_a_loosening_is_told_with_its_count_and_fails(recorded):
+    result = replay(recorded, LOOSER, "--format", "json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert (told["decided"], told["undecided"]) == (20, 1)
+    (flip,) = told["flips"]
+    assert (flip["before"], flip["after"], flip["count"], flip["shape"]) == ("deny", "allow", 10, "customers")
+
+
+def test_a_tightening_fails_only_where_asked(recorded):
+    assert replay(recorded, STRICTER).exit_code == 0
+    assert replay(recorded, STRICTER, "--strict").exit_code == 1
+
+
+def test_a_decision_that_was_written_otherwise_is_found(recorded):
+    log = recorded / "audit.jsonl"
+    log.write_text(log.read_text().replace('"effect":"deny"', '"effect":"allow"'))
+    result = replay(recorded, RULES)
+    assert result.exit_code == 1
+    assert "not reproduced: s-1" in result.output
+
+
+def test_junit(recorded):
+    assert 'failures="1"' in replay(recorded, LOOSER, "--format", "junit").stdout
+
+
+def test_several_processes_find_the_same(recorded):
+    one, two = (replay(recorded, LOOSER, "--format", "json", "--workers", w).stdout for w in "12")
+    assert one == two
+
+
+def test_verify_search_stats_export(recorded):
+    log = recorded / "audit.jsonl"
+    assert "22 records, unbroken" in run("verify", log).output
+    assert run("search", log, "--effect", "deny", "--table", "sales.customers").output.count("\n") == 10
+    assert run("search", log, "--rule", "orders").output.count("\n") == 10
+    assert run("search", log, "--user", "bob").output == ""
+    assert "10 alice used sales.orders" in run("stats", log).output
+    assert run("tail", log, "-n", 3, "--no-follow").output.count("\n") == 3
+    assert run("export", log, "-o", recorded / "a.csv").exit_code == 0
+    assert (recorded / "a.csv").read_text().count("\n") == 22
+    log.write_text(log.read_text().replace("where id = 7", "where id = 8"))
+    found = run("verify", log)
+    assert found.exit_code == 1
+    assert "audit.jsonl:9: its content was altered" in found.output
