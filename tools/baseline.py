@@ -25,7 +25,7 @@ LEFT_OUT = {
     "current_setting is `show`": r"current_setting",
 }
 RELATIONS_LEFT_OUT = re.compile(
-    r"pg_statistic.*|pg_stats.*|pg_authid|pg_shadow|pg_user_mapping.*|pg_largeobject.*|pg_stat_.*|pg_statio_.*|pg_file_settings"
+    r"pg_statistic|pg_statistic_ext_data|pg_stats.*|pg_authid|pg_shadow|pg_user_mapping.*|pg_largeobject.*|pg_stat_.*|pg_statio_.*|pg_file_settings"
     r"|pg_hba_file_rules|pg_ident_file_mappings|pg_subscription.*|pg_replication_.*|pg_locks|pg_prepared_xacts|pg_config"
     r"|pg_backend_memory_contexts|pg_shmem_allocations.*|pg_db_role_setting|pg_aios|pg_wait_events|pg_dist.*"
 )

@@ -12,7 +12,7 @@ import select
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from pgguard.auth.layers import Layer, LayerBroken, PlainLayer, TlsLayer
 
@@ -69,8 +69,7 @@ class Endpoint(asyncio.Protocol):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class, but in all it does
 
     def data_received(self, data: bytes) -> None:
         if self._raw is not None:
