@@ -1,0 +1,59 @@
+"""What several commands share: reading catalogs and rules, and saying what is wrong with them."""
+
+import asyncio
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+import click
+import msgspec
+
+from pgguard.database.catalog_loader import load_catalog
+from pgguard.policy.problems import RulesInvalid
+from pgguard.policy.rule_set import RuleSet
+from pgguard.runtime.rulebook import load_rules
+from pgguard.sql.catalog import Catalog, restore
+
+_T = TypeVar("_T")
+
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def read_catalog(path: Path) -> Catalog:
+    """A catalog that `pgguard catalog dump` has saved."""
+    try:
+        return restore(path.read_bytes())
+    except msgspec.MsgspecError as error:
+        raise click.ClickException(
+            f'"{path}" is no saved catalog: {error}; make one with pgguard catalog dump'
+        ) from error
+
+
+def read_rules(folder: Path, baseline: Path | None) -> RuleSet:
+    """The rules of a folder; all that is wrong with them, a line each."""
+    try:
+        return load_rules(folder, baseline)
+    except RulesInvalid as invalid:
+        raise click.ClickException("the rules do not load:\n" + "\n".join(map(str, invalid.problems))) from invalid
+
+
+def run(work: Awaitable[_T]) -> _T:
+    """Run something that talks to a database; its failure is a message."""
+
+    async def wait() -> _T:
+        return await work
+
+    try:
+        return asyncio.run(wait())
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise click.ClickException(f"cannot ask the database: {error}") from error
+
+
+async def fetch_catalog(dsn: str) -> Catalog:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await load_catalog(connection)
+    finally:
+        await connection.close()
