@@ -14,6 +14,11 @@ from gssapi.raw.misc import GSSError
 
 _LENGTH = struct.Struct("!I")
 _MAX_PACKET = 16384
+_NEEDED = (
+    gssapi.RequirementFlag.confidentiality,
+    gssapi.RequirementFlag.replay_detection,
+    gssapi.RequirementFlag.out_of_sequence_detection,
+)
 
 
 class LayerBroken(Exception):  # noqa: N818  # it says what happened
@@ -40,6 +45,8 @@ class GssLayer:
     """Packets wrapped by an established security context, with confidentiality both ways."""
 
     def __init__(self, context: gssapi.SecurityContext) -> None:
+        if missing := [flag.name for flag in _NEEDED if not context.actual_flags & flag]:
+            raise LayerBroken(f"the client's security context has no {', '.join(map(str, missing))}")
         self._context = context
         self._chunk = context.get_wrap_size_limit(_MAX_PACKET - _LENGTH.size, True)
         self._buffer = bytearray()

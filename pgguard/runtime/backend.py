@@ -59,8 +59,12 @@ class Databases:
                 if not error.try_elsewhere or host == self._settings.hosts[-1]:
                     raise
                 reasons.append(f"{host}:{self._settings.port}: {error}")
-            except (OSError, TimeoutError, LayerBroken, EndpointClosed, ProtocolViolation, KerberosError) as error:
-                reasons.append(f"{host}:{self._settings.port}: {error or type(error).__name__}")
+            except TimeoutError:
+                reasons.append(f"{host}:{self._settings.port}: no answer within {self._settings.connect_seconds:g} s")
+            except EndpointClosed:
+                reasons.append(f"{host}:{self._settings.port}: the connection was closed during login")
+            except (OSError, LayerBroken, ProtocolViolation, KerberosError) as error:
+                reasons.append(f"{host}:{self._settings.port}: {error}")
         raise Unreachable("; ".join(reasons))
 
     async def _login(self, host: str, user: str, database: str, parameters: Mapping[str, str]) -> BackendConnection:

@@ -32,6 +32,13 @@ def acceptor(kerberos: Realm, keytab: Path) -> Acceptor:
     return Acceptor(KerberosSettings(keytab=keytab))
 
 
+_FLAG = gssapi.RequirementFlag
+LIBPQ = (
+    _FLAG.mutual_authentication | _FLAG.replay_detection | _FLAG.out_of_sequence_detection | _FLAG.confidentiality
+    | _FLAG.integrity
+)  # fmt: skip
+"""What libpq asks for before it encrypts (PostgreSQL source, fe-secure-gssapi.c)."""
+
 _KNOWN: set[str] = set()
 Initiate = Callable[..., gssapi.SecurityContext]
 
@@ -40,14 +47,13 @@ Initiate = Callable[..., gssapi.SecurityContext]
 def initiate(kerberos: Realm, tmp_path: Path) -> Initiate:
     """`initiate("alice", lifetime="12s", service="postgres/localhost")`: her side of a handshake, not yet begun."""
 
-    def make(user: str, *, lifetime: str = "8h", service: str = SERVICE) -> gssapi.SecurityContext:
+    def make(user: str, *, lifetime: str = "8h", service: str = SERVICE, flags: int = LIBPQ) -> gssapi.SecurityContext:
         if user not in _KNOWN:
             kerberos.add_principal(user)
             _KNOWN.add(user)
         ccache = kerberos.kinit(user, tmp_path / f"{user}.ccache", lifetime=lifetime)
         credentials = gssapi.Credentials(usage="initiate", store={"ccache": f"FILE:{ccache}"})
         name = gssapi.Name(f"{service}@{kerberos.name}", gssapi.NameType.kerberos_principal)
-        flags = gssapi.RequirementFlag.mutual_authentication | gssapi.RequirementFlag.confidentiality
         return gssapi.SecurityContext(name=name, creds=credentials, usage="initiate", flags=flags)
 
     return make
