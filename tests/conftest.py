@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgguard.lab.certificates import Certificates
+from pgguard.lab.lab import Lab, Plan
 from pgguard.lab.postgres import Postgres
 from pgguard.lab.realm import Realm
 from pgguard.lab.slapd import Slapd
@@ -46,3 +47,10 @@ def slapd(servers: Path, realm: Realm, certificates: Certificates) -> Iterator[S
     """Shared by the run: tests add people and groups of their own."""
     with Slapd(servers / "slapd", realm=realm, certificates=certificates) as directory:
         yield directory
+
+
+@pytest.fixture(scope="session")
+def lab(servers: Path) -> Iterator[Lab]:
+    """The whole way: the shop of the demo with its people, its rules and the proxy. Do not change its rules or roles."""
+    with Lab(Plan(servers / "lab", settings=("directory.refresh=0.2",))) as running:
+        yield running

@@ -102,11 +102,19 @@ def end_by_pid(pid: int, mark: str, *, end_with: signal.Signals = signal.SIGTERM
             signal.pidfd_send_signal(handle, sign)
             if select.select([handle], [], [], patience)[0]:
                 break
+        _await_reaping(pid)
     except ProcessLookupError:
         return True
     finally:
         os.close(handle)
     return True
+
+
+def _await_reaping(pid: int, seconds: float = 2.0) -> None:
+    """Give whoever is the parent now (init) a moment: until then the pid is a zombie's, and looks alive to scripts."""
+    deadline = time.monotonic() + seconds
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
 
 
 def running_with_mark(pid: int, mark: str) -> bool:
