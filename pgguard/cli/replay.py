@@ -1,5 +1,6 @@
-"""`pgguard replay`: decide an audit again under other rules, and see what would change before it does."""
+"""`pgguard replay`: decide an audit again under other rules, or run its statements again somewhere."""
 
+import asyncio
 import sys
 from functools import partial
 from itertools import count
@@ -10,7 +11,9 @@ import click
 import msgspec
 
 from pgguard.audit.files import all_files
+from pgguard.audit.reading import records
 from pgguard.audit.redecide import Example, Flip, Outcome, redecide_files
+from pgguard.audit.workload import Measured, run, sessions_of
 from pgguard.policy.problems import RulesInvalid
 from pgguard.runtime.rulebook import load_rules
 
@@ -20,25 +23,45 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("logs", nargs=-1, required=True, type=_LOG)
-@click.option("--rules", required=True, type=_FOLDER, help="The rules to decide by.")
+@click.option("--rules", type=_FOLDER, help="Decide again by these rules.")
 @click.option("--baseline", type=click.Path(exists=True, path_type=Path), help="Instead of the package's baseline.")
 @click.option("--strict", is_flag=True, help="Any flip is a failure.")
 @click.option("--format", "form", type=click.Choice(["text", "json", "junit"]), default="text", show_default=True)
 @click.option("--workers", default=2, show_default=True, help="Processes.")
+@click.option(
+    "--to", "targets", multiple=True, metavar="DSN", help="Run the allowed statements there; of two, compare."
+)
+@click.option("--speed", default="1x", show_default=True, help="How many times as fast as then (2x), or max.")
+@click.option("--read-only", is_flag=True, help="Run only what plainly changes nothing.")
 def replay(  # noqa: PLR0913  # one argument an option
-    logs: tuple[Path, ...], rules: Path, baseline: Path | None, *, strict: bool, form: str, workers: int
+    logs: tuple[Path, ...],
+    rules: Path | None,
+    baseline: Path | None,
+    *,
+    strict: bool,
+    form: str,
+    workers: int,
+    targets: tuple[str, ...],
+    speed: str,
+    read_only: bool,
 ) -> None:
-    """Decide every recorded statement again, and print each decision that changes.
+    """Decide every recorded statement again (--rules), or run the allowed ones again (--to).
 
-    Exits with 1 where something denied would be allowed or held, or where the same rules do not reproduce a record;
-    with --strict, where anything changes at all.
+    With --rules, exits with 1 where something denied would be allowed or held, or where the same rules do not
+    reproduce a record; with --strict, where anything changes at all.
+    With --to, exits with 1 where a statement fails otherwise than it did.
     """
+    if (rules is None) == (not targets):
+        raise click.UsageError("say either --rules, to decide again, or --to, to run again")
+    files = all_files(logs[0]) if len(logs) == 1 else list(logs)
+    if rules is None:
+        _run_workload(files, targets, _speed(speed), read_only=read_only)
+        return
     load = partial(load_rules, rules, baseline)
     try:
         load()
     except RulesInvalid as error:
         raise click.ClickException(f"the rules cannot be loaded:\n{error}") from error
-    files = all_files(logs[0]) if len(logs) == 1 else list(logs)
     done = count()
     try:
         outcome = redecide_files(files, load, workers, lambda lines: _progress(next(done), lines))
@@ -46,6 +69,41 @@ def replay(  # noqa: PLR0913  # one argument an option
         raise click.ClickException(f"a record is not of this version: {error}") from error
     click.echo({"text": _text, "json": _json, "junit": _junit}[form](outcome))
     if outcome.unlike or outcome.loosening or (strict and outcome.flips):
+        sys.exit(1)
+
+
+def _speed(written: str) -> float | None:
+    if written == "max":
+        return None
+    try:
+        speed = float(written.removesuffix("x"))
+    except ValueError:
+        speed = 0.0
+    if speed <= 0:
+        raise click.BadParameter(f'"{written}" is no speed; write 2x, 0.5x or max')
+    return speed
+
+
+def _run_workload(files: list[Path], targets: tuple[str, ...], speed: float | None, *, read_only: bool) -> None:
+    """Against each target in turn, so that they do not disturb one another."""
+    sessions = sessions_of(records(files), read_only=read_only)
+    differs = False
+    first: Measured | None = None
+    for number, dsn in enumerate(targets, 1):
+        measured = asyncio.run(run(sessions, dsn, speed, read_only=read_only))
+        click.echo(
+            f"target {number}: {len(measured.seconds)} statements, {len(sessions)} sessions, {measured.skipped} skipped"
+        )
+        for percent in (50, 90, 99):
+            taken = measured.percentile(percent)
+            ratio = "" if first is None else f"  {taken / max(first.percentile(percent), 1e-9):.2f} times target 1"
+            click.echo(f"  p{percent}: {taken * 1000:.3f} ms{ratio}")
+        for difference in measured.differences:
+            then, now = difference.then or "success", difference.now or "success"
+            click.echo(f"  {difference.id}: {then} then, {now} now: {difference.text!r}")
+        first = first or measured
+        differs = differs or bool(measured.differences)
+    if differs:
         sys.exit(1)
 
 
