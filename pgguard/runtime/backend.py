@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -92,15 +93,12 @@ class Databases:
             _, endpoint = await loop.create_unix_connection(Endpoint, f"{host}/.s.PGSQL.{self._settings.port}")
         else:
             _, endpoint = await loop.create_connection(Endpoint, host, self._settings.port)
-        if self.tls is not None:
-            endpoint.write(startup.ssl_request())
-            if await endpoint.read(1) != b"S":
-                endpoint.abort()
-                raise LayerBroken("the database does not speak TLS")
-            if endpoint.buffered:  # stuffed behind the answer: CVE-2021-23222
-                endpoint.abort()
-                raise LayerBroken("the database sent bytes behind its answer to SSLRequest")
-            await endpoint.start_tls(self.tls, server_side=False, hostname=host)
+        try:
+            if self.tls is not None:
+                await _encrypt(endpoint, self.tls, host)
+        except BaseException:
+            endpoint.abort()
+            raise
         return endpoint
 
     def _password(self) -> str | None:
@@ -111,8 +109,11 @@ class Databases:
         try:
             async with asyncio.timeout(self._settings.connect_seconds):
                 endpoint = await self._open(connection.host)
-                endpoint.write(startup.cancel_request(connection.key.process, connection.key.secret))
-                await endpoint.until_closed()
+                try:
+                    endpoint.write(startup.cancel_request(connection.key.process, connection.key.secret))
+                    await endpoint.until_closed()
+                finally:
+                    endpoint.abort()
         except (OSError, TimeoutError, LayerBroken, EndpointClosed) as error:
             _log.warning("could not cancel a statement of backend %d: %s", connection.key.process, error)
 
@@ -123,6 +124,15 @@ def read_secret(path: Path | None) -> str | None:
         return None
     lines = path.read_text(encoding="utf-8").splitlines()
     return lines[0] if lines else ""
+
+
+async def _encrypt(endpoint: Endpoint, tls: ssl.SSLContext, host: str) -> None:
+    endpoint.write(startup.ssl_request())
+    if await endpoint.read(1) != b"S":
+        raise LayerBroken("the database does not speak TLS")
+    if endpoint.buffered:  # stuffed behind the answer: CVE-2021-23222
+        raise LayerBroken("the database sent bytes behind its answer to SSLRequest")
+    await endpoint.start_tls(tls, server_side=False, hostname=host)
 
 
 async def _read_message(endpoint: Endpoint) -> Message:

@@ -1,6 +1,7 @@
 """Login to real databases: every method, over TLS and not, past dead hosts; and a cancel that has arrived when it says so."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -185,13 +186,17 @@ async def test_bytes_behind_the_answer_to_sslrequest_end_it():
     async def stuff(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(8)
         writer.write(b"S" + backend.authentication(backend.Authentication.OK))
-        await reader.read()
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
         writer.close()
+        over.set()
 
+    over = asyncio.Event()
     async with await asyncio.start_server(stuff, "localhost", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(Unreachable, match="behind its answer"):
             await login(DatabaseSettings(port=port, tls="require"), "postgres")
+        await over.wait()
 
 
 async def test_the_first_host_that_serves_is_taken(postgres: Postgres):
