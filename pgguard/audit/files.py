@@ -25,7 +25,9 @@ def closed_name(path: Path, now: datetime) -> Path:
 def closed_files(path: Path) -> list[Path]:
     """The closed files of the log at `path`, oldest first."""
     found = (p for p in path.parent.glob(f"{path.name}.*") if _CLOSED.fullmatch(p.name[len(path.name) :]))
-    return sorted(found, key=lambda p: p.name.removesuffix(".gz"))
+    # a crash may leave both forms of one file: the compressed one is whole as soon as it has its name, and counts
+    newest = {p.name.removesuffix(".gz"): p for p in sorted(found)}
+    return [newest[name] for name in sorted(newest)]
 
 
 def all_files(path: Path) -> list[Path]:
@@ -74,3 +76,5 @@ def keep_house(path: Path, now: datetime, *, compressing: bool, keep_days: float
     for closed in closed_files(path) if compressing else ():
         if closed.suffix != ".gz":
             compress(closed)
+        else:
+            closed.with_suffix("").unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pgguard.audit.chain import verify
-from pgguard.audit.files import all_files, closed_files, closed_name, reading
+from pgguard.audit.files import all_files, closed_files, closed_name, compress, keep_house, reading
 from pgguard.audit.log import AuditLog, AuditUnavailable
 from pgguard.audit.records import Changed, read_record
 from pgguard.audit.settings import AuditSettings
@@ -223,3 +223,19 @@ def test_upkeep_rotates_compresses_and_removes(tmp_path):
     assert all(file.suffix == ".gz" for file in closed)
     check(path)
     log.close()
+
+
+def test_a_crash_while_compressing_counts_no_record_twice(tmp_path):
+    path = tmp_path / "a.jsonl"
+    log = open_log(path)
+    log.append(Changed(NOW, "start", "0"))
+    closed = closed_name(path, datetime(2026, 3, 2, tzinfo=UTC))
+    log.rotate(closed, NOW)
+    log.close()
+    plain = closed.read_bytes()
+    packed = compress(closed)
+    closed.write_bytes(plain)
+    assert closed_files(path) == [packed]
+    assert check(path)[0] == "0"
+    keep_house(path, datetime(2026, 3, 3, tzinfo=UTC), compressing=True, keep_days=0)
+    assert not closed.exists()
