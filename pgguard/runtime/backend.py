@@ -48,8 +48,8 @@ class Databases:
     async def connect(self, user: str, database: str, parameters: Mapping[str, str]) -> BackendConnection:
         """Log in at the first host that takes it, with these startup parameters and no others.
 
-        `parameters` are those of server_login.startup_parameters. Raises LoginFailed with the database's own error, or
-        Unreachable. A host that refuses the login itself ends the search, as with libpq: the next would do no other.
+        Raises LoginFailed with the database's own error, or Unreachable. A host
+        that refuses the login itself ends the search, as with libpq: the next would do no other.
         """
         reasons = []
         for host in self._settings.hosts:

@@ -43,8 +43,9 @@ class Next(Enum):
 class Startup(msgspec.Struct, frozen=True):
     """What a startup packet says.
 
-    `settings`: every run-time setting that it asks for but application_name and client_encoding, those of `options`
-    first, as the database would apply them; each is a `set` access (or `become`, for role) to be judged.
+    `settings`: every run-time setting that it asks for but application_name and client_encoding, by its name in lower
+    case, each name once, with the value that the database would let count (the packet's over that of `options`); each
+    is a `set` access (or `become`, for role) to be judged.
     `replication`: the client wants a replication connection (a `replicate` access). `version`: the protocol version
     agreed on; `refused_options` are the protocol options that it asked for and pgguard has not.
     `negotiate`: a NegotiateProtocolVersion tells the client so.
@@ -116,11 +117,17 @@ def read_startup(packet: StartupMessage) -> Startup:
         version=version,
         application_name=named.get("application_name", ""),
         client_encoding=_encoding(named.get("client_encoding", "UTF8")),
-        settings=(*(pair for pair in options if pair[0].lower() not in _OWN), *rest),
+        settings=_merged((*options, *rest)),
         replication=_wants_replication(given.get("replication", "false")),
         refused_options=refused,
         negotiate=negotiate,
     )
+
+
+def _merged(settings: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Each name once, in lower case, with its last value: names compare without case in the database."""
+    # INVARIANT: no name stands twice in different spellings, so that what is judged is what takes effect
+    return tuple({name.lower(): value for name, value in settings if name.lower() not in _OWN}.items())
 
 
 def _negotiate(packet: StartupMessage) -> tuple[int, tuple[str, ...], bool]:

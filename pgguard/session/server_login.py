@@ -5,19 +5,15 @@ given. MD5 is refused: it proves nothing to the client side, and PostgreSQL itse
 method that proves the database, too (SCRAM, GSSAPI), is not complete before it has.
 """
 
-from collections.abc import Iterable
 from typing import Protocol
 
 from scramp import ScramClient, ScramException
 
-from pgguard.session.doorway import Startup
 from pgguard.wire import backend, frontend
 from pgguard.wire.constants import Authentication, Backend
 from pgguard.wire.framing import Message, ProtocolViolation
 
 _SCRAM = "SCRAM-SHA-256"
-_PRINCIPAL = "pgguard.principal"
-_NOT_A_SETTING = frozenset({"user", "database", "options", "replication"})
 _CANNOT_CONNECT_NOW = "57P03"
 
 
@@ -41,23 +37,6 @@ class LoginFailed(Exception):  # noqa: N818  # it says what happened
     def try_elsewhere(self) -> bool:
         """The database starts up, shuts down, or is a standby that takes nobody (57P03): another host may be better."""
         return self.error is not None and backend.read_fields(self.error).get("C") == _CANNOT_CONNECT_NOW
-
-
-def startup_parameters(startup: Startup, principal: str, settings: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The startup packet for the database less user and database, built anew: nothing of the client's is relayed raw.
-
-    `settings` are those of `startup.settings` that judgement lets pass. `pgguard.principal` is pgguard's own, whatever
-    they say; that a client cannot change it later is the business of the rules (`set` on pgguard.*).
-    """
-    packet = {"application_name": startup.application_name, "client_encoding": startup.client_encoding}
-    for name, value in settings:
-        key = name.lower()
-        # INVARIANT: a setting can name neither who nor where
-        if key in _NOT_A_SETTING or key.startswith("_pq_."):
-            continue
-        packet[key] = value
-    packet[_PRINCIPAL] = principal
-    return {name: value for name, value in packet.items() if value or name == _PRINCIPAL}
 
 
 class ServerLogin:

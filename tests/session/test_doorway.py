@@ -85,10 +85,16 @@ def test_settings_are_those_of_options_and_packet_in_the_order_the_database_appl
     read = startup(
         options=r"-c role=boss --work-mem=1MB  -cDateStyle=ISO\ -x", search_path="x", application_name="psql"
     )
-    assert read.settings == (("role", "boss"), ("work_mem", "1MB"), ("DateStyle", "ISO -x"), ("search_path", "x"))
+    assert read.settings == (("role", "boss"), ("work_mem", "1MB"), ("datestyle", "ISO -x"), ("search_path", "x"))
     assert read.application_name == "psql"
     assert startup(options="-c application_name=a").application_name == "a"
     assert startup(options="-c application_name=a", application_name="b").application_name == "b"
+
+
+def test_two_spellings_of_one_setting_are_one():
+    """Judged under one spelling, applied under the other: so a client could have named a principal of its own."""
+    read = startup(options="-c pgguard.principal=a -c work_mem=1", **{"PGGUARD.Principal": "b", "Work_Mem": "2"})
+    assert read.settings == (("pgguard.principal", "b"), ("work_mem", "2"))
 
 
 @pytest.mark.parametrize("options", ["-d 5", "x", "-c", "-c x", "--=1", "-c user=postgres", "--replication=database"])

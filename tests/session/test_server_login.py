@@ -3,10 +3,9 @@
 import pytest
 from scramp import ScramMechanism
 
-from pgguard.session.doorway import Startup
-from pgguard.session.server_login import LoginFailed, ServerLogin, startup_parameters
+from pgguard.session.server_login import LoginFailed, ServerLogin
 from pgguard.wire import backend
-from pgguard.wire.constants import PROTOCOL_3_0, Authentication, Backend
+from pgguard.wire.constants import Authentication, Backend
 from pgguard.wire.framing import Message, ProtocolViolation
 
 
@@ -110,18 +109,3 @@ def test_the_databases_own_error_is_kept():
 def test_what_does_not_belong_to_a_login_ends_it(kind: Backend):
     with pytest.raises(ProtocolViolation):
         ServerLogin("app", None, encrypted=False).receive(message(bytes((kind,)) + b"\0\0\0\x04"))
-
-
-def test_the_startup_packet_is_built_anew():
-    asked = Startup("alice", "shop", PROTOCOL_3_0, application_name="psql", settings=(("Role", "boss"),))
-    settings = [
-        ("Work_Mem", "1MB"), ("pgguard.principal", "root@X"), ("PGGUARD.PRINCIPAL", "root@X"), ("USER", "postgres"),
-        ("options", "-c role=x"), ("_pq_.x", "1"), ("replication", "database"), ("pgguard.reason", "INC-1"),
-    ]  # fmt: skip
-    assert startup_parameters(asked, "alice@A", settings) == {
-        "application_name": "psql",
-        "client_encoding": "UTF8",
-        "work_mem": "1MB",
-        "pgguard.principal": "alice@A",
-        "pgguard.reason": "INC-1",
-    }
