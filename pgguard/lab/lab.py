@@ -24,7 +24,7 @@ from pgguard.lab.errors import LabError
 from pgguard.lab.people import read_people
 from pgguard.lab.ports import free_port
 from pgguard.lab.postgres import THROWAWAY, Postgres, quote_identifier
-from pgguard.lab.process import can_enter, end_by_pid, running_with_mark
+from pgguard.lab.process import await_reaping, can_enter, end_by_pid, running_with_mark
 from pgguard.lab.proxy import Proxy, Sections, override, to_toml
 from pgguard.lab.realm import Realm
 from pgguard.lab.slapd import Slapd
@@ -35,6 +35,8 @@ SHOP_PEOPLE = _SHOP / "directory.yaml"
 _RULES = Path(__file__).parents[2] / "rules"
 _SERVICE = "postgres/localhost"
 _SERVICE_ROLE = "pgguard"
+_KEYTAB = "pgguard.keytab"
+_CCACHES = "ccaches"
 _ACCOUNTS = (postgres.ACCOUNT, slapd.ACCOUNT)
 _LONGEST_PATH = 80  # leaves room for "/postgres/.s.PGSQL.12345" in the 107 bytes of a socket's path (unix(7))
 
@@ -82,10 +84,10 @@ class Lab:
     def start(self) -> None:
         _refuse_second_lab(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.plan.rules is None:
-            shutil.copytree(_RULES, self.rules, dirs_exist_ok=True)
+        if self.plan.rules is None and not self.rules.exists():
+            shutil.copytree(_RULES, self.rules)
         self.servers = _make_servers_folder(self.folder)
-        self._running.callback(_remove_servers_folder, self.folder, self.servers)
+        self._running.callback(_clear, self.folder, self.servers)
         try:
             self._start_servers()
         except BaseException:
@@ -147,10 +149,10 @@ class Lab:
 
     @property
     def keytab(self) -> Path:
-        return self.folder / "pgguard.keytab"
+        return self.folder / _KEYTAB
 
     def ccache(self, user: str) -> Path:
-        folder = self.folder / "ccaches"
+        folder = self.folder / _CCACHES
         folder.mkdir(exist_ok=True)
         return folder / user
 
@@ -223,7 +225,8 @@ def take_down(folder: Path) -> list[str]:
         for name in ("proxy", "postgres", "slapd", "kdc")
         if name in state.pids and end_by_pid(state.pids[name], _mark(name, state), end_with=_END_WITH[name])
     ]
-    _remove_servers_folder(folder, Path(state.servers))
+    await_reaping([state.pids[name] for name in ended])
+    _clear(folder, Path(state.servers))
     forget_state(folder)
     return ended
 
@@ -248,7 +251,7 @@ def _refuse_second_lab(folder: Path) -> None:
         return
     if any(running_with_mark(pid, _mark(name, state)) for name, pid in state.pids.items()):
         raise LabError(f'a lab is already running in "{folder}"; end it first: pgguard lab down --dir {folder}')
-    _remove_servers_folder(folder, Path(state.servers))
+    _clear(folder, Path(state.servers))
 
 
 def _make_servers_folder(folder: Path) -> Path:
@@ -265,10 +268,12 @@ def _make_servers_folder(folder: Path) -> Path:
     return elsewhere
 
 
-def _remove_servers_folder(folder: Path, servers: Path) -> None:
-    """Keep the logs, remove the rest."""
+def _clear(folder: Path, servers: Path) -> None:
+    """Keep logs, audit, rules and configuration; the rest is good for nothing without the servers."""
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
     for log in servers.glob("*/*.log"):
         shutil.copyfile(log, logs / f"{log.parent.name}-{log.name}")
     shutil.rmtree(servers, ignore_errors=True)
+    shutil.rmtree(folder / _CCACHES, ignore_errors=True)
+    (folder / _KEYTAB).unlink(missing_ok=True)

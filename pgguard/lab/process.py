@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pgguard.lab.errors import LabError
@@ -102,7 +102,6 @@ def end_by_pid(pid: int, mark: str, *, end_with: signal.Signals = signal.SIGTERM
             signal.pidfd_send_signal(handle, sign)
             if select.select([handle], [], [], patience)[0]:
                 break
-        _await_reaping(pid)
     except ProcessLookupError:
         return True
     finally:
@@ -110,10 +109,10 @@ def end_by_pid(pid: int, mark: str, *, end_with: signal.Signals = signal.SIGTERM
     return True
 
 
-def _await_reaping(pid: int, seconds: float = 2.0) -> None:
-    """Give whoever is the parent now (init) a moment: until then the pid is a zombie's, and looks alive to scripts."""
+def await_reaping(pids: Iterable[int], seconds: float = 3.0) -> None:
+    """Give whoever is their parent now (init) a moment: until then the pids are zombies', and look alive to scripts."""
     deadline = time.monotonic() + seconds
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
 
 
