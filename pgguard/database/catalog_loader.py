@@ -1,184 +1,215 @@
-"""Loading the catalog of one database, in a handful of queries through asyncpg.
+"""Loading the catalog of one database, in a handful of queries through asyncpg, all in one snapshot.
 
-The queries read pg_catalog only, which every role may; search_path is emptied first, so that every type and view text
-comes out qualified.
+Names are joined here rather than in the database: rows come with OIDs, and each OID is looked up once.
 """
 
 import json
+from collections.abc import Iterable
 
 import asyncpg
 
-from pgguard.sql.catalog import Cast, Catalog, Function, Operator, Relation, Snapshot
+from pgguard.database import catalog_queries as queries
+from pgguard.sql.catalog import Cast, Catalog, Function, Operator, Relation, Snapshot, Type
+from pgguard.sql.catalog_views import plain_sources
 
-_SCHEMAS = "select nspname from pg_catalog.pg_namespace where nspname !~ '^pg_(toast|temp)'"
-
-_RELATIONS = """
-select n.nspname, c.relname, c.relkind::text,
-       coalesce((select array_agg(a.attname::text order by a.attnum) from pg_catalog.pg_attribute a
-                 where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '{}') as columns,
-       (select json_object_agg(a.attname, d.description) from pg_catalog.pg_description d
-          join pg_catalog.pg_attribute a on a.attrelid = d.objoid and a.attnum = d.objsubid
-         where d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objoid = c.oid and d.objsubid > 0
-           and n.nspname <> 'pg_catalog') as comments,
-       case when c.relkind = 'v' and c.reloptions::text ~ 'security_invoker=(true|on|1|yes)'
-            then pg_catalog.pg_get_viewdef(c.oid) end as definition,
-       c.oid::bigint as oid
-  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
- where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c', 'i', 'I') and n.nspname !~ '^pg_(toast|temp)'
-"""
-
-_PARENTS = "select inhrelid::bigint, inhparent::bigint from pg_catalog.pg_inherits"
-
-_FUNCTIONS = """
-select n.nspname, p.proname, p.prokind::text, p.oid::bigint, p.pronargdefaults, p.provariadic <> 0 as variadic,
-       array(select pg_catalog.format_type(t, null)
-               from unnest(p.proargtypes) with ordinality u(t, o) order by o) as arguments,
-       p.proargmodes::text[] as modes, p.proargnames as names, p.proretset,
-       ty.typtype::text as result, ty.typrelid::bigint as result_relation, ty.typname as result_name,
-       p.provolatile = 'v' and l.lanname <> 'internal' and n.nspname <> 'pg_catalog'
-         and (p.prokind <> 'a') as may_set
-  from pg_catalog.pg_proc p
-  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-  join pg_catalog.pg_language l on l.oid = p.prolang
-  join pg_catalog.pg_type ty on ty.oid = p.prorettype
-"""
-
-_FUNCTION_NAME = """
-  n.nspname || '' as fn_schema, p.proname || '' as fn_name,
-  array(select pg_catalog.format_type(t, null)
-          from unnest(p.proargtypes) with ordinality u(t, o) order by o) as fn_arguments
-"""
-
-_OPERATORS = f"""
-select ns.nspname, o.oprname, {_FUNCTION_NAME}
-  from pg_catalog.pg_operator o
-  join pg_catalog.pg_namespace ns on ns.oid = o.oprnamespace
-  join pg_catalog.pg_proc p on p.oid = o.oprcode
-  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
- where n.nspname <> 'pg_catalog'
-"""  # noqa: S608  # constant text
-
-_CASTS = f"""
-select sn.nspname as source_schema, st.typname as source, tn.nspname as target_schema, tt.typname as target,
-  {_FUNCTION_NAME}
-  from pg_catalog.pg_cast c
-  join pg_catalog.pg_type st on st.oid = c.castsource join pg_catalog.pg_namespace sn on sn.oid = st.typnamespace
-  join pg_catalog.pg_type tt on tt.oid = c.casttarget join pg_catalog.pg_namespace tn on tn.oid = tt.typnamespace
-  join pg_catalog.pg_proc p on p.oid = c.castfunc join pg_catalog.pg_namespace n on n.oid = p.pronamespace
- where n.nspname <> 'pg_catalog'
-"""  # noqa: S608  # constant text
-
-_TYPES = """
-select n.nspname, t.typname from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
- where n.nspname !~ '^pg_(toast|temp)'
-"""
-
-_MARK = """
-select (select coalesce(max(xmin::text::bigint), 0) || '/' || count(*) from pg_catalog.pg_class)
-    || ' ' || (select coalesce(max(xmin::text::bigint), 0) || '/' || count(*) from pg_catalog.pg_attribute)
-    || ' ' || (select coalesce(max(xmin::text::bigint), 0) || '/' || count(*) from pg_catalog.pg_proc)
-    || ' ' || (select coalesce(max(xmin::text::bigint), 0) || '/' || count(*) from pg_catalog.pg_namespace)
-    || ' ' || (select coalesce(max(xmin::text::bigint), 0) || '/' || count(*) from pg_catalog.pg_type)
-    || ' ' || (select coalesce(max(xmin::text::bigint), 0) || '/' || count(*) from pg_catalog.pg_inherits)
-    || ' ' || (select coalesce(max(xmin::text::bigint), 0) || '/' || count(*) from pg_catalog.pg_operator)
-    || ' ' || (select coalesce(max(xmin::text::bigint), 0) || '/' || count(*) from pg_catalog.pg_cast)
-    || ' ' || (select coalesce(max(xmin::text::bigint), 0) || '/' || count(*) from pg_catalog.pg_description)
-"""
+_Name = tuple[str, str]
+_FunctionName = tuple[str, str, tuple[str, ...]]
 
 
 async def change_mark(connection: asyncpg.Connection) -> str:
     """A text that differs when anything in the catalog has changed: newest row versions, and how many rows."""
-    mark: str = await connection.fetchval(_MARK)
+    mark: str = await connection.fetchval(queries.mark())
     return mark
 
 
 async def load_catalog(connection: asyncpg.Connection) -> Catalog:
     """The whole catalog, in one snapshot of the database."""
+    version = connection.get_server_version().major
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute("set local search_path = ''")
-        relations = await connection.fetch(_RELATIONS)
-        parents = await connection.fetch(_PARENTS)
-        columns = {row["oid"]: tuple(row["columns"]) for row in relations}
+        types = [_type(row) for row in await connection.fetch(queries.types(version))]
+        formatted = {type_.oid: type_.formatted for type_ in types}
+        rows = await connection.fetch(queries.RELATIONS)
+        columns = {row["oid"]: (tuple(row["columns"]), tuple(row["types"])) for row in rows}
+        functions = [_function(row, columns, formatted) for row in await connection.fetch(queries.FUNCTIONS)]
+        named = {f.oid: (f.schema, f.name, f.arguments) for f in functions}
         return Catalog(
             Snapshot(
                 database=await connection.fetchval("select pg_catalog.current_database()"),
-                version=connection.get_server_version().major,
-                schemas=tuple(row[0] for row in await connection.fetch(_SCHEMAS)),
-                relations=_relations(relations, parents),
-                functions=tuple(_function(row, columns) for row in await connection.fetch(_FUNCTIONS)),
+                version=version,
+                schemas=await _names(connection, queries.SCHEMAS),
+                relations=_relations(rows, await _Links.load(connection, rows)),
+                functions=tuple(functions),
                 operators=tuple(
-                    Operator(row["nspname"], row["oprname"], _name(row)) for row in await connection.fetch(_OPERATORS)
+                    Operator(row[0], row[1], named[row[2]], *row[3:])
+                    for row in await connection.fetch(queries.OPERATORS)
+                    if row[2] in named
                 ),
-                casts=tuple(
-                    Cast((row["source_schema"], row["source"]), (row["target_schema"], row["target"]), _name(row))
-                    for row in await connection.fetch(_CASTS)
-                ),
-                types=tuple((row[0], row[1]) for row in await connection.fetch(_TYPES)),
+                casts=_casts(await connection.fetch(queries.CASTS), types, named),
+                types=tuple(types),
+                roles=await _names(connection, queries.ROLES),
+                extensions=await _names(connection, queries.EXTENSIONS),
+                languages=await _names(connection, queries.LANGUAGES),
+                foreign_servers=await _names(connection, queries.FOREIGN_SERVERS),
             )
         )
 
 
-def _relations(rows: list[asyncpg.Record], parents: list[asyncpg.Record]) -> tuple[Relation, ...]:
-    names = {row["oid"]: (row["nspname"], row["relname"]) for row in rows}
-    above: dict[int, list[int]] = {}
-    for child, parent in parents:
-        above.setdefault(child, []).append(parent)
+async def _names(connection: asyncpg.Connection, query: str) -> tuple[str, ...]:
+    return tuple(row[0] for row in await connection.fetch(query))
 
-    def ancestors(oid: int) -> tuple[tuple[str, str], ...]:
-        found: dict[int, None] = {}
-        waiting = list(above.get(oid, ()))
-        while waiting:
-            parent = waiting.pop()
-            if parent not in found:
-                found[parent] = None
-                waiting += above.get(parent, ())
-        return tuple(sorted(names[parent] for parent in found if parent in names))
 
+def _type(row: asyncpg.Record) -> Type:
+    return Type(*row)
+
+
+def _casts(rows: Iterable[asyncpg.Record], types: list[Type], functions: dict[int, _FunctionName]) -> tuple[Cast, ...]:
+    names = {type_.oid: (type_.schema, type_.name) for type_ in types}
     return tuple(
-        Relation(
-            schema=row["nspname"],
-            name=row["relname"],
-            kind=row["relkind"],
-            columns=tuple(row["columns"]),
-            comments=json.loads(row["comments"]) if row["comments"] else {},
-            ancestors=ancestors(row["oid"]),
-            definition=row["definition"],
-        )
-        for row in rows
+        Cast(names[source], names[target], functions.get(function), source, target, context, method)
+        for source, target, function, context, method in rows
+        if source in names and target in names
     )
 
 
-def _name(row: asyncpg.Record) -> tuple[str, str, tuple[str, ...]]:
-    return row["fn_schema"], row["fn_name"], tuple(row["fn_arguments"])
+# relations
 
 
-def _function(row: asyncpg.Record, columns: dict[int, tuple[str, ...]]) -> Function:
-    arguments = tuple(row["arguments"])
-    required = len(arguments) - row["pronargdefaults"] - (1 if row["variadic"] else 0)
+class _Links:
+    """What ties relations to one another, by OID."""
+
+    def __init__(self) -> None:
+        self.names: dict[int, _Name] = {}
+        self.parents: dict[int, list[int]] = {}
+        self.dependents: dict[int, list[int]] = {}
+        self.referencing: dict[int, list[int]] = {}
+        self.tables: dict[int, int] = {}
+        self.constraints: dict[int, list[tuple[str, list[int]]]] = {}
+
+    @classmethod
+    async def load(cls, connection: asyncpg.Connection, relations: Iterable[asyncpg.Record]) -> "_Links":
+        links = cls()
+        links.names = {row["oid"]: (row["nspname"], row["relname"]) for row in relations}
+        for query, gathered in (
+            (queries.PARENTS, links.parents),
+            (queries.VIEW_DEPENDENTS, links.dependents),
+            (queries.FOREIGN_KEYS, links.referencing),
+        ):
+            for one, other in await connection.fetch(query):
+                gathered.setdefault(one, []).append(other)
+        links.tables = {index: table for index, table in await connection.fetch(queries.INDEXES)}  # noqa: C416
+        for oid, name, numbers in await connection.fetch(queries.CONSTRAINTS):
+            links.constraints.setdefault(oid, []).append((name, numbers))
+        return links
+
+    def reach(self, oid: int, edges: dict[int, list[int]]) -> tuple[_Name, ...]:
+        """The names of all that can be reached, transitively."""
+        if oid not in edges:
+            return ()
+        found: dict[int, None] = {}
+        waiting = list(edges[oid])
+        while waiting:
+            one = waiting.pop()
+            if one not in found:
+                found[one] = None
+                waiting += edges.get(one, ())
+        return tuple(sorted(self.names[one] for one in found if one in self.names))
+
+
+def _relations(rows: list[asyncpg.Record], links: _Links) -> tuple[Relation, ...]:
+    sources = plain_sources(
+        {
+            (row["nspname"], row["relname"]): (row["definition"], tuple(row["columns"]))
+            for row in rows
+            if row["definition"] is not None
+        }
+    )
+    return tuple(_relation(row, links, sources.get((row["nspname"], row["relname"]), ())) for row in rows)
+
+
+def _relation(row: asyncpg.Record, links: _Links, sources: tuple[tuple[str, str, str, str], ...]) -> Relation:
+    oid, columns, numbers = row["oid"], tuple(row["columns"]), tuple(row["numbers"])
+    by_number = dict(zip(numbers, columns, strict=True))
+    return Relation(
+        schema=row["nspname"],
+        name=row["relname"],
+        kind=row["relkind"],
+        columns=columns,
+        comments=json.loads(row["comments"]) if row["comments"] else {},
+        ancestors=links.reach(oid, links.parents),
+        definition=row["definition"] if row["invoker"] else None,
+        sources=sources,
+        oid=oid,
+        types=tuple(row["types"]),
+        numbers=numbers,
+        generated=tuple(row["generated"]),
+        owner=row["owner"],
+        row_type=row["row_type"],
+        constraints={
+            name: tuple(by_number[n] for n in keys if n in by_number) for name, keys in links.constraints.get(oid, ())
+        },
+        table=links.names.get(links.tables.get(oid, 0)),
+        dependents=links.reach(oid, links.dependents),
+        referenced_by=links.reach(oid, links.referencing),
+    )
+
+
+# functions
+
+
+def _function(
+    row: asyncpg.Record, columns: dict[int, tuple[tuple[str, ...], tuple[int, ...]]], formatted: dict[int, str]
+) -> Function:
+    types = tuple(row["argument_types"])
+    required = len(types) - row["pronargdefaults"] - (1 if row["variadic"] else 0)
+    given = _result_columns(row, columns)
     return Function(
         schema=row["nspname"],
         name=row["proname"],
-        arguments=arguments,
+        arguments=tuple(formatted.get(type_, "-") for type_ in types),
         kind=row["prokind"],
         required=max(required, 0),
         oid=row["oid"],
         variadic=row["variadic"],
-        columns=_result_columns(row, columns),
+        columns=None if given is None else given[0],
         may_set=row["may_set"],
+        argument_types=types,
+        names=_argument_names(row),
+        variadic_type=row["variadic_type"],
+        result=row["result"],
+        returns_set=row["proretset"],
+        column_types=() if given is None else given[1],
+        volatility=row["volatility"],
+        language=row["lanname"],
+        definer=row["prosecdef"],
+        owner=row["owner"],
+        sets=tuple(row["sets"]),
+        aggregate=row["aggregate"],
+        direct=row["direct"],
     )
 
 
-def _result_columns(row: asyncpg.Record, columns: dict[int, tuple[str, ...]]) -> tuple[str, ...] | None:
+def _argument_names(row: asyncpg.Record) -> tuple[str, ...]:
+    names = row["names"]
+    if not names:
+        return ()
+    modes = row["modes"] or ["i"] * len(names)
+    return tuple(name for name, mode in zip(names, modes, strict=True) if mode in "ibv")
+
+
+def _result_columns(
+    row: asyncpg.Record, columns: dict[int, tuple[tuple[str, ...], tuple[int, ...]]]
+) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
     """What the function gives in FROM: its OUT and TABLE arguments, the columns of its row type, or a scalar."""
     if row["modes"]:
-        names = row["names"] or []
-        out = [
-            (names[i] if i < len(names) else "") or f"column{n}"
-            for n, i in enumerate((i for i, mode in enumerate(row["modes"]) if mode in "obt"), 1)
-        ]
-        if len(out) > 1 or (out and "t" in row["modes"]):
-            return tuple(out)
-        return (out[0],) if out and names else None
+        names = row["names"] or [""] * len(row["modes"])
+        out = [i for i, mode in enumerate(row["modes"]) if mode in "obt"]
+        labels = tuple(names[i] or f"column{n}" for n, i in enumerate(out, 1))
+        types = tuple(row["all_types"][i] for i in out)
+        if len(out) > 1 or (out and row["names"] and names[out[0]]):
+            return labels, types
+        if out:
+            return None
     if row["result_relation"]:
-        return columns.get(row["result_relation"], ())
-    return () if row["result_name"] == "record" else None
+        return columns.get(row["result_relation"], ((), ()))
+    return ((), ()) if row["result_name"] == "record" else None

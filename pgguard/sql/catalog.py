@@ -1,10 +1,12 @@
 """The catalog as a value: what names mean in one database, at one moment.
 
 Immutable; a refresh makes a new one. `overlaid` adds relations that only one session sees (temporary tables,
-uncommitted DDL) without copying the rest. Source of the fields: PostgreSQL docs, chapter 53 "System Catalogs".
+uncommitted DDL) without copying the rest. pg_catalog is in it like any other schema: which overload or operator
+the database picks depends on all of them. Types are spoken of by OID; 0 stands for one that is not known.
+Source of the fields: PostgreSQL docs, chapter 53 "System Catalogs".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -12,9 +14,13 @@ import msgspec
 class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
     """A table, view, sequence or whatever else has a row in pg_class. `kind`: pg_class.relkind.
 
-    `columns`: the user columns in order, dropped ones left out; `generated` among them cannot be written.
-    `ancestors`: all parents, transitively, as (schema, name). `definition`: of a security_invoker view, its query
-    with every name qualified. `sources`: of a view, the (column, schema, table, column) that a column plainly is.
+    `columns`: the user columns in order, dropped ones left out; `types` and `numbers` (attnum) run along with them.
+    `generated` among them cannot be written. `ancestors`: all parents, transitively, as (schema, name).
+    `definition`: of a security_invoker view, its query with every name qualified. `sources`: of a view, the
+    (column, schema, table, column) that a column plainly is. `constraints`: the columns of each unique, primary or
+    exclusion constraint, by its name. `row_type`: the OID of its composite type. `table`: of an index, what it is on.
+    `dependents`: the (schema, name) of the views that go with it in a CASCADE, `referenced_by` of the tables whose
+    foreign keys point at it.
     """
 
     schema: str
@@ -26,15 +32,37 @@ class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
     definition: str | None = None
     sources: tuple[tuple[str, str, str, str], ...] = ()
     temporary: bool = False
+    oid: int = 0
+    types: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()
+    generated: tuple[str, ...] = ()
+    owner: str = ""
+    row_type: int = 0
+    constraints: Mapping[str, tuple[str, ...]] = {}
+    table: tuple[str, str] | None = None
+    dependents: tuple[tuple[str, str], ...] = ()
+    referenced_by: tuple[tuple[str, str], ...] = ()
+
+    def type_of(self, column: str) -> int:
+        """The type of a column; 0 where it is not known."""
+        if not self.types or column not in self.columns:
+            return 0
+        return self.types[self.columns.index(column)]
+
+    def column_numbered(self, number: int) -> str | None:
+        return self.columns[self.numbers.index(number)] if number in self.numbers else None
 
 
 class Function(msgspec.Struct, frozen=True, omit_defaults=True):
     """A function, procedure, aggregate or window function. `kind`: pg_proc.prokind.
 
-    `arguments`: the input types by SQL name. `required`: how many must be given; `variadic`: the last takes any number.
-    `columns`: the names of the columns it gives in FROM; None for a scalar, whose column is named as the function or
-    its alias, () for a record whose columns the query must define.
+    `arguments`: the input types by SQL name, `argument_types` by OID, `names` of the input arguments ("" for none).
+    `required`: how many must be given; `variadic`: the last takes any number, each of type `variadic_type`.
+    `columns`: the names of the columns it gives in FROM, with `column_types`; None for a scalar, whose column is named
+    as the function or its alias, () for a record whose columns the query must define.
     `may_set`: calling it can change settings (it is volatile, and neither built in nor a plain aggregate).
+    `aggregate`: pg_aggregate.aggkind (n, o, h), with `direct` arguments before WITHIN GROUP.
+    `sets`: its SET clauses as "name=value".
     """
 
     schema: str
@@ -46,29 +74,76 @@ class Function(msgspec.Struct, frozen=True, omit_defaults=True):
     variadic: bool = False
     columns: tuple[str, ...] | None = None
     may_set: bool = False
+    argument_types: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    variadic_type: int = 0
+    result: int = 0
+    returns_set: bool = False
+    column_types: tuple[int, ...] = ()
+    volatility: str = "v"
+    language: str = ""
+    definer: bool = False
+    owner: str = ""
+    sets: tuple[str, ...] = ()
+    aggregate: str = ""
+    direct: int = 0
 
     def takes(self, count: int) -> bool:
         return self.required <= count and (self.variadic or count <= len(self.arguments))
 
 
 class Operator(msgspec.Struct, frozen=True):
-    """An operator outside pg_catalog, and its function as (schema, name, arguments)."""
+    """An operator and its function as (schema, name, arguments); `left` is 0 for a prefix operator."""
 
     schema: str
     name: str
     function: tuple[str, str, tuple[str, ...]]
+    left: int = 0
+    right: int = 0
+    result: int = 0
+    oid: int = 0
 
 
 class Cast(msgspec.Struct, frozen=True):
-    """A cast by a function outside pg_catalog; types as (schema, name)."""
+    """A cast; types as (schema, name) and as OIDs.
+
+    `function`: what does it; None where no function does (binary coercible, or by input and output).
+    `context`: pg_cast.castcontext, i(mplicit), a(ssignment), e(xplicit); `method`: f(unction), b(inary), i(nout).
+    """
 
     source: tuple[str, str]
     target: tuple[str, str]
-    function: tuple[str, str, tuple[str, ...]]
+    function: tuple[str, str, tuple[str, ...]] | None
+    source_type: int = 0
+    target_type: int = 0
+    context: str = "e"
+    method: str = "f"
+
+
+class Type(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A type. `kind`: pg_type.typtype (b, c, d, e, p, r, m); `formatted`: its SQL name, as "integer" for int4.
+
+    `element`: of an array (or a type that can be subscripted as one), `array`: of its elements, `base`: of a domain,
+    `relation`: pg_class OID of a composite, `is_array`: a true array; `range`: of a range or multirange, its subtype.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    kind: str = "b"
+    formatted: str = ""
+    category: str = "U"
+    preferred: bool = False
+    element: int = 0
+    array: int = 0
+    base: int = 0
+    relation: int = 0
+    is_array: bool = False
+    range: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The catalog as it is saved to a file. `types` are (schema, name)."""
+    """The catalog as it is saved to a file."""
 
     database: str
     version: int
@@ -77,7 +152,14 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     functions: tuple[Function, ...]
     operators: tuple[Operator, ...] = ()
     casts: tuple[Cast, ...] = ()
-    types: tuple[tuple[str, str], ...] = ()
+    types: tuple[Type, ...] = ()
+    roles: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    foreign_servers: tuple[str, ...] = ()
+
+
+_BUILT_IN = "pg_catalog"
 
 
 class Catalog:
@@ -86,6 +168,7 @@ class Catalog:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self._relations = {(r.schema, r.name): r for r in snapshot.relations}
+        self._relations_by_oid = {r.oid: r for r in snapshot.relations if r.oid}
         self._functions: dict[str, list[Function]] = {}
         self._oids: dict[int, Function] = {}
         for function in snapshot.functions:
@@ -94,7 +177,10 @@ class Catalog:
         self._operators: dict[str, list[Operator]] = {}
         for operator in snapshot.operators:
             self._operators.setdefault(operator.name, []).append(operator)
-        self._types = frozenset(snapshot.types)
+        self._casts = {(c.source_type, c.target_type): c for c in snapshot.casts}
+        self._user_casts = tuple(c for c in snapshot.casts if c.function is not None and c.function[0] != _BUILT_IN)
+        self._types = {(t.schema, t.name): t for t in snapshot.types}
+        self._types_by_oid = {t.oid: t for t in snapshot.types}
         self._schemas = frozenset(snapshot.schemas)
         self._overlay: Mapping[tuple[str, str], Relation] = {}
 
@@ -109,22 +195,45 @@ class Catalog:
     def schemas(self) -> frozenset[str]:
         return self._schemas
 
+    # relations
+
     def relation(self, schema: str, name: str) -> Relation | None:
         return self._overlay.get((schema, name)) or self._relations.get((schema, name))
 
-    def functions(self, name: str) -> list[Function]:
+    def relation_by_oid(self, oid: int) -> Relation | None:
+        return self._relations_by_oid.get(oid)
+
+    def relations_in(self, schema: str) -> list[Relation]:
+        return [r for r in (*self._relations.values(), *self._overlay.values()) if r.schema == schema]
+
+    # functions, operators, casts
+
+    def functions(self, name: str) -> Sequence[Function]:
         """All functions of this name, in every schema."""
-        return self._functions.get(name, [])
+        return self._functions.get(name, ())
 
     def function_by_oid(self, oid: int) -> Function | None:
         return self._oids.get(oid)
 
-    def operators(self, name: str) -> list[Operator]:
-        return self._operators.get(name, [])
+    def operators(self, name: str) -> Sequence[Operator]:
+        """All operators of this name, in every schema, the built-in ones too."""
+        return self._operators.get(name, ())
+
+    def cast(self, source: int, target: int) -> Cast | None:
+        return self._casts.get((source, target))
 
     @property
-    def casts(self) -> tuple[Cast, ...]:
-        return self.snapshot.casts
+    def user_casts(self) -> tuple[Cast, ...]:
+        """The casts that a function outside pg_catalog does."""
+        return self._user_casts
+
+    # types
+
+    def type(self, schema: str, name: str) -> Type | None:
+        return self._types.get((schema, name))
+
+    def type_by_oid(self, oid: int) -> Type | None:
+        return self._types_by_oid.get(oid)
 
     def has_type(self, schema: str, name: str) -> bool:
         return (schema, name) in self._types

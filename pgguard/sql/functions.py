@@ -90,6 +90,8 @@ def execute(env: Environment, function: tuple[str, str, tuple[str, ...]]) -> Non
 def operator(env: Environment, parts: Sequence[str]) -> None:
     """An operator: an access where it may be one of the users'."""
     for candidate in env.catalog.operators(parts[-1]):
+        if candidate.function[0] == _BUILT_IN:
+            continue
         if (len(parts) > 1 and candidate.schema == parts[-2]) or (
             len(parts) == 1 and candidate.schema in env.settings.search_path
         ):
@@ -100,11 +102,11 @@ def operator(env: Environment, parts: Sequence[str]) -> None:
 
 def cast(env: Environment, target: ast.TypeName | None) -> None:
     """A cast: an access where a function of the users' may do it."""
-    if target is None or not env.catalog.casts:
+    if target is None or not env.catalog.user_casts:
         return
     name = names_of(target.names)[-1]
-    for candidate in env.catalog.casts:
-        if name in {candidate.target[1], candidate.source[1]}:
+    for candidate in env.catalog.user_casts:
+        if candidate.function is not None and name in {candidate.target[1], candidate.source[1]}:
             execute(env, candidate.function)
 
 

@@ -1,0 +1,127 @@
+"""The queries that read a catalog: system catalogs only, which every role may read.
+
+search_path is emptied before they run, so that every type and view text comes out qualified. Their rows are read in
+catalog_loader.py. PostgreSQL docs, chapter 53.
+"""
+
+SCHEMAS = "select nspname from pg_catalog.pg_namespace where nspname !~ '^pg_(toast|temp)'"
+
+RELATIONS = """
+with attributes as (
+  select attrelid, array_agg(attname::text order by attnum) as columns,
+         array_agg(atttypid::bigint order by attnum) as types,
+         array_agg(attnum::int order by attnum) as numbers,
+         array_agg(attname::text order by attnum) filter (where attgenerated <> '') as generated
+    from pg_catalog.pg_attribute where attnum > 0 and not attisdropped group by attrelid
+), comments as (
+  select d.objoid, json_object_agg(a.attname, d.description) as comments
+    from pg_catalog.pg_description d
+    join pg_catalog.pg_attribute a on a.attrelid = d.objoid and a.attnum = d.objsubid
+    join pg_catalog.pg_class c on c.oid = d.objoid
+   where d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objsubid > 0
+     and c.relnamespace <> 'pg_catalog'::pg_catalog.regnamespace
+   group by d.objoid
+)
+select n.nspname, c.relname, c.relkind::text, coalesce(a.columns, '{}') as columns, coalesce(a.types, '{}') as types,
+       coalesce(a.numbers, '{}') as numbers, coalesce(a.generated, '{}') as generated, m.comments,
+       c.relkind = 'v' and coalesce(c.reloptions::text ~ 'security_invoker=(true|on|1|yes|t|y)', false) as invoker,
+       case when c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
+            then pg_catalog.pg_get_viewdef(c.oid) end as definition,
+       c.oid::bigint as oid, c.reltype::bigint as row_type, pg_catalog.pg_get_userbyid(c.relowner) as owner
+  from pg_catalog.pg_class c
+  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+  left join attributes a on a.attrelid = c.oid
+  left join comments m on m.objoid = c.oid
+ where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c', 'i', 'I', 't') and n.nspname !~ '^pg_(toast_)?temp'
+"""
+
+PARENTS = """
+select i.inhrelid::bigint, i.inhparent::bigint
+  from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid where c.relkind <> 'i'
+"""
+
+CONSTRAINTS = """
+select conrelid::bigint as relation, conname, conkey::int[] as numbers
+  from pg_catalog.pg_constraint where contype in ('p', 'u', 'x') and conrelid <> 0 and conkey is not null
+"""
+
+FOREIGN_KEYS = """
+select distinct confrelid::bigint as referenced, conrelid::bigint as referencing
+  from pg_catalog.pg_constraint where contype = 'f'
+"""
+
+INDEXES = "select indexrelid::bigint, indrelid::bigint from pg_catalog.pg_index"
+
+VIEW_DEPENDENTS = """
+select distinct d.refobjid::bigint as relation, r.ev_class::bigint as dependent
+  from pg_catalog.pg_depend d join pg_catalog.pg_rewrite r on r.oid = d.objid
+ where d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+   and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and r.ev_class <> d.refobjid
+"""
+
+FUNCTIONS = """
+select n.nspname, p.proname, p.prokind::text, p.oid::bigint, p.pronargdefaults, p.provariadic <> 0 as variadic,
+       p.proargtypes::oid[]::bigint[] as argument_types, p.provariadic::bigint as variadic_type,
+       p.proargmodes::text[] as modes, p.proargnames as names, p.proallargtypes::oid[]::bigint[] as all_types,
+       p.proretset, p.prorettype::bigint as result, ty.typrelid::bigint as result_relation, ty.typname as result_name,
+       p.provolatile = 'v' and l.lanname <> 'internal' and n.nspname <> 'pg_catalog'
+         and p.prokind <> 'a' as may_set,
+       p.provolatile::text as volatility, l.lanname, p.prosecdef, pg_catalog.pg_get_userbyid(p.proowner) as owner,
+       coalesce(p.proconfig, '{}') as sets, coalesce(g.aggkind::text, '') as aggregate,
+       coalesce(g.aggnumdirectargs, 0) as direct
+  from pg_catalog.pg_proc p
+  join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+  join pg_catalog.pg_language l on l.oid = p.prolang
+  join pg_catalog.pg_type ty on ty.oid = p.prorettype
+  left join pg_catalog.pg_aggregate g on g.aggfnoid = p.oid
+"""
+
+OPERATORS = """
+select n.nspname, o.oprname, o.oprcode::oid::bigint as function, o.oprleft::bigint, o.oprright::bigint,
+       o.oprresult::bigint, o.oid::bigint
+  from pg_catalog.pg_operator o join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
+ where o.oprcode <> 0
+"""
+
+CASTS = """
+select castsource::bigint, casttarget::bigint, castfunc::bigint, castcontext::text, castmethod::text
+  from pg_catalog.pg_cast
+"""
+
+TYPES = """
+select t.oid::bigint, n.nspname, t.typname, t.typtype::text, pg_catalog.format_type(t.oid, null) as formatted,
+       t.typcategory::text, t.typispreferred, t.typelem::bigint, t.typarray::bigint, t.typbasetype::bigint,
+       t.typrelid::bigint, t.typcategory = 'A' and t.typlen = -1 and t.typelem <> 0 as is_array,
+       coalesce(r.rngsubtype, m.rngsubtype, 0)::bigint as subtype
+  from pg_catalog.pg_type t
+  join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+  left join pg_catalog.pg_range r on r.rngtypid = t.oid
+  left join {multiranges} on {multirange_join}
+ where n.nspname !~ '^pg_(toast_)?temp'
+"""
+
+ROLES = "select rolname from pg_catalog.pg_roles"
+EXTENSIONS = "select extname from pg_catalog.pg_extension"
+LANGUAGES = "select lanname from pg_catalog.pg_language"
+FOREIGN_SERVERS = "select srvname from pg_catalog.pg_foreign_server"
+
+_MARKED = (
+    "pg_class", "pg_attribute", "pg_proc", "pg_namespace", "pg_type", "pg_inherits", "pg_operator", "pg_cast",
+    "pg_description", "pg_constraint", "pg_rewrite", "pg_aggregate", "pg_extension",
+)  # fmt: skip
+
+
+def types(version: int) -> str:
+    """Multiranges came with 14."""
+    if version >= 14:
+        return TYPES.format(multiranges="pg_catalog.pg_range m", multirange_join="m.rngmultitypid = t.oid")
+    return TYPES.format(multiranges="pg_catalog.pg_range m", multirange_join="false")
+
+
+def mark() -> str:
+    """A text that differs when anything in the catalog has changed: newest row versions, and how many rows."""
+    parts = [
+        f"(select coalesce(max(xmin::text::bigint), 0) || '/' || count(*) from pg_catalog.{table})"  # noqa: S608
+        for table in _MARKED
+    ]
+    return "select " + " || ' ' || ".join(parts)
