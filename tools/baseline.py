@@ -1,10 +1,11 @@
-"""Derive the baseline's allowlists from the catalogs of running PostgreSQL servers.
+# ruff: noqa: INP001  # a script, not part of a package
+"""Derive the baseline's allowlists from the catalogs of running PostgreSQL servers, one of each major version.
 
     python tools/baseline.py DSN [DSN ...] > pgguard/policy/baseline.yaml
 
-Names that match LEFT_OUT are left out, each group with its reason; everything else of pg_catalog's functions and
-relations is listed by name, so that a function of a later PostgreSQL is not harmless until it is listed. Review the
-difference by hand before committing it.
+What begins with a pattern of LEFT_OUT is left out, each group for its reason, and so is what SQL cannot call (functions
+of internal and cstring arguments, triggers). All other functions and relations of pg_catalog are listed by name: so a
+function of a later PostgreSQL is not harmless until it is listed. Review the difference by hand before committing it.
 """
 
 import asyncio
@@ -14,76 +15,112 @@ import sys
 import asyncpg
 
 LEFT_OUT = {
-    "reads or writes files of the server": r"pg_(read|stat_file|ls_|file_|hba_|ident_|current_logfile|logdir|import_)|lo_(import|export)",
-    "large objects": r"lo_|loread|lowrite|be_lo",
-    "runs SQL text, or reads what its arguments name": r".*_to_xml|.*_to_xmlschema|.*_to_xml_and_xmlschema|ts_stat|ts_rewrite|cursor_to_.*|query_to_.*",
-    "other sessions, or the whole server": r"pg_(stat_|terminate|cancel|reload|rotate|promote|switch|create_restore|start_|stop_|backup|wal_|is_wal|get_wal|last_wal|current_wal|current_xlog|log_|blocking|safe_snapshot|isolation_test|lock_status|get_shmem|get_backend_memory|show_all_file|show_replication|config|control_|prepared_xact|get_multixact|stat)",
-    "replication": r"pg_(logical|replication|create_(physical|logical)|copy_(physical|logical)|drop_replication|sync_replication|get_replication|get_publication|get_replica|sequence_last|subscription|walfile|split_walfile|get_sequence_data)|.*slot.*|pg_show_replication.*|binary_upgrade.*",
-    "changes settings, sequences, snapshots, or statistics": r"set_config|nextval|currval|lastval|setval|pg_export_snapshot|pg_notify|pg_(restore|clear)_(relation|attribute)_stats|pg_extension_config_dump|pg_nextoid|pg_stop_making_pinned_objects|pg_collation_actual_version|pg_event_trigger.*|txid_current$|pg_current_xact_id$",
-    "locks and waiting: they can stop others": r"pg_(try_)?advisory.*|pg_sleep.*",
-    "index and storage maintenance": r"brin_(summarize|desummarize).*|gin_clean_pending_list|pg_relation_filenode|pg_filenode_relation|pg_relation_filepath|pg_partition_.*internal|currtid.*",
-    "current_setting is `show`": r"current_setting",
-}
+    "read or write files of the server": (
+        "pg_read_", "pg_stat_file", "pg_ls_", "pg_file_", "pg_hba_", "pg_ident_", "pg_current_logfile", "pg_logdir",
+        "pg_import_system", "pg_show_all_file", "pg_config", "pg_control_",
+    ),
+    "large objects": ("lo_", "loread", "lowrite", "be_lo"),
+    "run SQL text, or read what their arguments name": (
+        ".*_to_xml", "ts_stat", "ts_rewrite", "cursor_to_", "query_to_",
+    ),
+    "other sessions, or the whole server": (
+        "pg_stat_", "pg_stat$", "pg_terminate", "pg_cancel", "pg_reload", "pg_rotate", "pg_promote", "pg_switch",
+        "pg_create_restore", "pg_start_", "pg_stop_", "pg_backup", "pg_wal_", "pg_is_wal", "pg_get_wal",
+        "pg_last_(wal|committed)", "pg_current_wal", "pg_log_", "pg_blocking", "pg_safe_snapshot",
+        "pg_isolation_test", "pg_lock_status", "pg_get_shmem", "pg_get_dsm", "pg_get_backend_memory",
+        "pg_get_process_memory", "pg_prepared_xact", "pg_get_multixact", "pg_get_aios", "pg_get_wait_events",
+        "pg_export_snapshot", "pg_nextoid",
+    ),
+    "replication": (
+        "pg_logical", "pg_replication", "pg_create_(physical|logical)", "pg_copy_(physical|logical)",
+        "pg_drop_replication", "pg_sync_replication", "pg_get_replication", "pg_get_publication", "pg_get_replica",
+        "pg_show_replication", "pg_subscription", "pg_walfile", "pg_split_walfile", "binary_upgrade", ".*_slot",
+        ".*_origin",
+    ),
+    "data of sequences (judged as usage, select and update)": (
+        "nextval", "currval", "lastval", "setval", "pg_sequence_last", "pg_get_sequence_data",
+    ),
+    "accesses of their own (set, show, notify)": ("set_config", "current_setting", "pg_notify"),
+    "change the catalog or statistics": (
+        "pg_restore_", "pg_clear_", "pg_extension_config_dump", "pg_event_trigger", "pg_set_", "pg_replace_",
+    ),
+    "consume transaction numbers": ("txid_current$", "pg_current_xact_id$"),
+    "locks and waiting, which can stop others": ("pg_advisory", "pg_try_advisory", "pg_sleep"),
+    "maintain indexes and storage, or show where it is": (
+        "brin_(summarize|desummarize)", "gin_clean_pending_list", "pg_relation_filenode", "pg_filenode_relation",
+        "pg_relation_filepath", "pg_tablespace_(databases|location)", "currtid",
+    ),
+}  # fmt: skip
+KEPT = frozenset({"pg_advisory_unlock_all"})
+"""Begins with a pattern above, and is harmless: drivers' pools call it to reset a session."""
 RELATIONS_LEFT_OUT = re.compile(
-    r"pg_statistic|pg_statistic_ext_data|pg_stats.*|pg_authid|pg_shadow|pg_user_mapping.*|pg_largeobject.*|pg_stat_.*|pg_statio_.*|pg_file_settings"
-    r"|pg_hba_file_rules|pg_ident_file_mappings|pg_subscription.*|pg_replication_.*|pg_locks|pg_prepared_xacts|pg_config"
-    r"|pg_backend_memory_contexts|pg_shmem_allocations.*|pg_db_role_setting|pg_aios|pg_wait_events|pg_dist.*"
+    "pg_statistic|pg_statistic_ext_data|pg_stats.*|pg_authid|pg_shadow|pg_user_mapping.*|pg_largeobject.*|pg_stat_.*"
+    "|pg_statio_.*|pg_file_settings|pg_hba_file_rules|pg_ident_file_mappings|pg_subscription.*|pg_replication_.*"
+    "|pg_locks|pg_prepared_xacts|pg_config|pg_backend_memory_contexts|pg_shmem_allocations.*|pg_dsm_.*"
+    "|pg_db_role_setting|pg_aios|pg_wait_events"
 )
 SETTINGS = """
 all application_name bytea_output check_function_bodies client_encoding client_min_messages constraint_exclusion
 cursor_tuple_fraction datestyle default_statistics_target default_table_access_method default_tablespace
 default_text_search_config default_toast_compression default_transaction_deferrable default_transaction_isolation
-default_transaction_read_only deadlock_timeout enable_* extra_float_digits force_parallel_mode from_collapse_limit geqo*
+default_transaction_read_only enable_* extra_float_digits force_parallel_mode from_collapse_limit geqo*
 idle_in_transaction_session_timeout idle_session_timeout intervalstyle jit join_collapse_limit lc_messages lc_monetary
-lc_numeric lc_time lock_timeout maintenance_work_mem max_parallel_* options_ pgguard.reason plan_cache_mode quote_all_identifiers
-random_page_cost row_security search_path seq_page_cost session_characteristics statement_timeout synchronize_seqscans
-synchronous_commit temp_buffers temp_tablespaces timezone timezone_abbreviations transaction transaction_deferrable
-transaction_isolation transaction_read_only transaction_snapshot transaction_timeout work_mem xmlbinary xmloption
+lc_numeric lc_time lock_timeout maintenance_work_mem max_parallel_* pgguard.reason plan_cache_mode
+quote_all_identifiers random_page_cost row_security search_path seq_page_cost session_characteristics
+statement_timeout synchronize_seqscans synchronous_commit temp_buffers temp_tablespaces timezone timezone_abbreviations transaction
+transaction_deferrable transaction_isolation transaction_read_only transaction_snapshot transaction_timeout work_mem
+xmlbinary xmloption
+"""
+FUNCTIONS = """
+select n.nspname, p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+where n.nspname in ('pg_catalog', 'information_schema')
+  and not ('{internal,cstring}'::regtype[] && p.proargtypes::regtype[])
+  and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype, 'internal'::regtype, 'cstring'::regtype)
+group by 1, 2
+"""
+RELATIONS = """
+select relname from pg_class where relnamespace = 'pg_catalog'::regnamespace and relkind in ('r', 'v') group by 1
 """
 
 
 def harmless(name: str) -> bool:
-    return not any(re.fullmatch(f"(?:{pattern})(?:.*)" if pattern.endswith(")") else pattern, name) or re.match(pattern, name) for pattern in LEFT_OUT.values())
+    if not re.fullmatch(r"[a-z_0-9]+", name):
+        return False
+    return name in KEPT or not any(re.match(p, name) for patterns in LEFT_OUT.values() for p in patterns)
 
 
 async def names(dsn: str) -> tuple[set[str], set[str]]:
+    """The harmless functions and relations of one server."""
     connection = await asyncpg.connect(dsn)
-    functions = await connection.fetch(
-        "select distinct proname from pg_proc where pronamespace = 'pg_catalog'::regnamespace"
-    )
-    relations = await connection.fetch(
-        "select relname from pg_class where relnamespace = 'pg_catalog'::regnamespace and relkind in ('r', 'v')"
-    )
+    functions = await connection.fetch(FUNCTIONS)
+    relations = await connection.fetch(RELATIONS)
     await connection.close()
-    return {row[0] for row in functions}, {row[0] for row in relations}
+    kept = {f"{schema}.{name}" for schema, name in functions if harmless(name)}
+    return kept, {f"pg_catalog.{name}" for (name,) in relations if not RELATIONS_LEFT_OUT.fullmatch(name)}
 
 
-def listed(kind: str, found: list[str]) -> str:
-    return f"      {kind}:\n" + "".join(f"        - {name}\n" for name in found)
+def rule(name: str, privilege: str, kind: str, patterns: list[str]) -> str:
+    listed = "".join(f"        - {pattern}\n" for pattern in patterns)
+    head = f"  - name: baseline/{name}\n    who: everyone\n    allow: {privilege}\n    on:\n      {kind}:\n"
+    return head + listed
 
 
 async def main(dsns: list[str]) -> None:
-    functions: set[str] = set()
-    relations: set[str] = set()
-    for dsn in dsns:
-        some_functions, some_relations = await names(dsn)
-        functions |= some_functions
-        relations |= some_relations
-    kept = sorted(f for f in functions if harmless(f) and re.fullmatch(r"[a-z_0-9]+", f))
-    catalogs = sorted(r for r in relations if not RELATIONS_LEFT_OUT.fullmatch(r))
-    print("# What every client needs to work at all. Made by tools/baseline.py and reviewed by hand; left out are, as")
-    print("# functions whose names match:")
-    for reason, pattern in LEFT_OUT.items():
-        print(f"#   {reason}: {pattern}"[:400])
-    print("rules:")
-    print("  - name: baseline/connect\n    who: everyone\n    allow: connect\n    on: {database: '*'}")
-    print("  - name: baseline/catalogs\n    who: everyone\n    allow: select\n    on:")
-    print("      table:\n" + "".join(f"        - pg_catalog.{name}\n" for name in catalogs) + "        - information_schema.*", end="\n")
-    print("  - name: baseline/functions\n    who: everyone\n    allow: execute\n    on:")
-    print(listed("function", [f"pg_catalog.{name}" for name in kept]), end="")
-    print("  - name: baseline/settings\n    who: everyone\n    allow: set\n    on:")
-    print(listed("setting", sorted(SETTINGS.split())), end="")
-    print("  - name: baseline/show\n    who: everyone\n    allow: show\n    on: {setting: '*'}")
+    found = [await names(dsn) for dsn in dsns]
+    functions = sorted(set().union(*(some for some, _ in found)))
+    relations = sorted(set().union(*(some for _, some in found)))
+    reasons = "".join(f"#   {reason}: {', '.join(patterns)}\n" for reason, patterns in LEFT_OUT.items())
+    sys.stdout.write(
+        "# What every client needs to work at all: allow rules for everyone. Derived by tools/baseline.py, reviewed\n"
+        "# by hand. Left out are the catalogs with other users' data (pg_statistic, pg_authid, pg_largeobject, what\n"
+        "# other sessions run), and functions whose names begin so, because they\n"
+        f"{reasons}rules:\n"
+        + rule("connect", "connect", "database", ['"*"'])
+        + rule("catalogs", "select", "table", [*relations, "information_schema.*"])
+        + rule("functions", "execute", "function", functions)
+        + rule("settings", "set", "setting", sorted(SETTINGS.split()))
+        + rule("show", "show", "setting", ['"*"'])
+    )
 
 
 asyncio.run(main(sys.argv[1:]))

@@ -173,6 +173,8 @@ class ConditionReader:
 
     def _where(self, node: Node) -> c.Condition | None:
         if isinstance(node, Mapping):
+            if self._reader.mapping(node, "where") is None:
+                return None
             self._reader.known_keys(node, ("equals",), "where")
             columns = node.get("equals")
             if columns is None:
@@ -232,16 +234,15 @@ class ConditionReader:
             comparisons, patterns = [], []
             for item in self._reader.listed(entry.value, f'state "{entry.key}"'):
                 comparison = self._comparison(item)
-                if comparison is not None and not isinstance(comparison.value, str):
+                if comparison is not None:
                     comparisons.append(comparison)
-                else:
-                    word = self._reader.word(item, f'state "{entry.key}"')
-                    patterns += [] if word is None else [glob(word)]
+                elif (word := self._reader.word(item, f'state "{entry.key}"')) is not None:
+                    patterns.append(glob(word))
             found.append(c.State(entry.key, tuple(comparisons), tuple(patterns)))
         return c.AllOf(tuple(found))
 
     def _comparison(self, node: Node) -> c.Comparison | None:
-        """`"> 1000"`, `"= true"`, or a bare number or boolean; None for other text."""
+        """`"> 1000"`, `"= true"`, `"!= text"`, or a bare number or boolean; None for text without an operator."""
         if not isinstance(node, Scalar) or node.value is None:
             return None
         if not isinstance(node.value, str):
@@ -255,7 +256,9 @@ class ConditionReader:
         try:
             return c.Comparison(match[1], float(text))
         except ValueError:
-            return None
+            if match[1] not in {"=", "!="}:
+                self._reader.add(node.place, f'"{node.value}" compares with no number; text goes with = or !=')
+            return c.Comparison(match[1], text)
 
     def _read_is(self, node: Node) -> c.Condition | None:
         found = []

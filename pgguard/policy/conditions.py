@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from math import isnan
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -72,7 +73,9 @@ class Not(msgspec.Struct, frozen=True):
     condition: Condition
 
     def holds(self, moment: Moment) -> bool | None:
+        moment.favour = not moment.favour  # what favours the client is the other way round below
         found = self.condition.holds(moment)
+        moment.favour = not moment.favour
         return None if found is None else not found
 
 
@@ -233,7 +236,9 @@ class Comparison(msgspec.Struct, frozen=True):
             if type(self.value) is not type(found) or self.operator not in {"=", "!="}:
                 return None
             return compare(found, self.value)
-        if isinstance(self.value, str) or isinstance(found, str):
+        if isinstance(self.value, str) is not isinstance(found, str):
+            return None
+        if isinstance(found, float) and isnan(found):
             return None
         return compare(found, self.value)
 

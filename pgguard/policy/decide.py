@@ -3,9 +3,12 @@
 One access: any matching deny denies; what the matching allows together do not cover is denied; any matching hold
 holds; else it is allowed. A statement, and a string of statements, is as strict as its strictest access. What is
 unknown fails closed: an allow that may not apply does not, a deny or hold that may apply does.
+
+The planner's estimate costs a round trip: it is asked for only where the decision would differ between the best and
+the worst that it can say. Near misses are worked out for denied accesses only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -17,26 +20,35 @@ from pgguard.model.decision import AccessDecision, Decision, Effect, HoldRequire
 from pgguard.model.facts import Facts
 from pgguard.policy.conditions import Moment
 from pgguard.policy.rule import Mode, Rule
-from pgguard.policy.rule_set import RuleSet
+from pgguard.policy.rule_set import About, RuleSet
+from pgguard.policy.why import why_not
 
 _STRICTER = {Effect.ALLOW: 0, Effect.HOLD: 1, Effect.DENY: 2}
 
 
 def decide(rules: RuleSet, statements: Sequence[Facts], context: Context) -> Decision:
     """The decision over a string of statements in one context."""
-    decision = _Deciding(rules, context, observed=False).decide(statements)
-    if decision.wants_estimate:
-        # the planner is asked only about a statement that nothing else denies
-        skipped = msgspec.structs.replace(context, estimated_rows=Unknown.SKIPPED)
-        without = _Deciding(rules, skipped, observed=False).decide(statements)
-        if without.effect is Effect.DENY:
-            decision = without
+    decision = _settled(rules, statements, context, observed=False)
     if not rules.observes:
         return decision
-    observed = _Deciding(rules, context, observed=True).decide(statements)
+    observed = _settled(rules, statements, context, observed=True)
+    if observed.wants_estimate and not decision.wants_estimate:
+        decision = msgspec.structs.replace(decision, wants_estimate=True)
     if observed.effect is decision.effect and observed.rules == decision.rules:
         return decision
     return msgspec.structs.replace(decision, observed=observed.effect, observed_rules=observed.rules)
+
+
+def _settled(rules: RuleSet, statements: Sequence[Facts], context: Context, *, observed: bool) -> Decision:
+    worst = _Deciding(rules, context, observed=observed).decide(statements)
+    if not worst.wants_estimate:
+        return worst
+    favourable = msgspec.structs.replace(context, estimated_rows=Unknown.SKIPPED)
+    best = _Deciding(rules, favourable, observed=observed).decide(statements)
+    if best.effect is Effect.DENY:
+        return best
+    same = best.effect is worst.effect and best.holds == worst.holds and best.max_rows == worst.max_rows
+    return msgspec.structs.replace(worst, wants_estimate=False) if same else worst
 
 
 class _Deciding:
@@ -52,22 +64,16 @@ class _Deciding:
         self._holds: dict[str, Rule] = {}
 
     def decide(self, statements: Sequence[Facts]) -> Decision:
-        decisions: list[AccessDecision] = []
-        killed: list[AccessDecision] = []
+        found: list[AccessDecision] = []
         for facts in statements:
-            decisions += [self._access(facts, access) for access in facts.accesses]
-            if not facts.accesses:
-                killed += self._killed(facts)
-        everything = decisions + killed
-        effect = max((d.effect for d in everything), key=_STRICTER.__getitem__, default=Effect.ALLOW)
-        deciding = {rule for d in everything if d.effect is effect for rule in d.rules}
+            found += [self._access(facts, access) for access in facts.accesses] or self._killed(facts)
+        effect = max((d.effect for d in found), key=_STRICTER.__getitem__, default=Effect.ALLOW)
+        holds = self._holds if effect is Effect.HOLD else {}
         return Decision(
             effect=effect,
-            rules=tuple(sorted(deciding)),
-            accesses=tuple(everything),
-            holds=tuple(_requirement(self._holds[name]) for name in sorted(self._holds))
-            if effect is Effect.HOLD
-            else (),
+            rules=tuple(sorted({rule for d in found if d.effect is effect for rule in d.rules})),
+            accesses=tuple(found),
+            holds=tuple(_requirement(holds[name]) for name in sorted(holds)),
             max_rows=min(self._limits, default=None),
             wants_estimate=self._wants_estimate,
             unknown=tuple(dict.fromkeys(self._unknown)),
@@ -75,141 +81,131 @@ class _Deciding:
 
     def _killed(self, facts: Facts) -> list[AccessDecision]:
         """The kill switch meets statements without accesses too, but what ends a transaction always passes."""
-        if isinstance(facts.control, Transaction) and facts.control.ends:
+        if not self._rules.kill_switches or (isinstance(facts.control, Transaction) and facts.control.ends):
             return []
-        nothing = Access(Privilege.RUN, Kind.OPAQUE, ObjectName(facts.kind))
         switches = [rule for rule in self._rules.kill_switches if self._applies(rule, facts, None)]
-        if not switches:
-            return []
-        return [_denied(nothing, switches)]
+        nothing = Access(Privilege.RUN, Kind.OPAQUE, ObjectName(facts.kind))
+        return [_denied(nothing, switches)] if switches else []
 
     def _access(self, facts: Facts, access: Access) -> AccessDecision:
-        about = [rule for rule in self._rules.about(access) if self._in_force(rule)]
-        if access.columns == ():
+        about = self._rules.about(access)
+        if access.columns == () and about.columns and access.candidates:
             return self._any_column(facts, access, about)
         return self._judge(facts, access, about)
 
-    def _any_column(self, facts: Facts, access: Access, about: list[Rule]) -> AccessDecision:
+    def _any_column(self, facts: Facts, access: Access, about: About) -> AccessDecision:
         """The privilege on at least one column: as the single column that fares best."""
-        if all(rule.columns is None for rule in about) or not access.candidates:
-            return self._judge(facts, access, about)
-        best: AccessDecision | None = None
-        limits, holds = list(self._limits), dict(self._holds)
-        kept = (limits, holds)
+        limits, holds = self._limits, self._holds
+        best: tuple[AccessDecision, list[int], dict[str, Rule]] | None = None
         for column in access.candidates:
             self._limits, self._holds = list(limits), dict(holds)
             found = self._judge(facts, msgspec.structs.replace(access, columns=(column,)), about)
-            if best is None or _STRICTER[found.effect] < _STRICTER[best.effect]:
-                best, kept = found, (self._limits, self._holds)
-            if best.effect is Effect.ALLOW:
+            if best is None or _STRICTER[found.effect] < _STRICTER[best[0].effect]:
+                best = found, self._limits, self._holds
+            if best[0].effect is Effect.ALLOW:
                 break
-        self._limits, self._holds = kept
         assert best is not None, "there are candidates"
-        return msgspec.structs.replace(best, access=access, missing=())
+        decision, self._limits, self._holds = best
+        return msgspec.structs.replace(decision, access=access, missing=())
 
-    def _judge(self, facts: Facts, access: Access, about: list[Rule]) -> AccessDecision:
-        denies = [
-            r for r in about if r.effect is Effect.DENY and self._touches(r, access) and self._applies(r, facts, access)
-        ]
+    def _judge(self, facts: Facts, access: Access, about: About) -> AccessDecision:
+        denies = self._matching(about.denies, facts, access)
         if denies:
             return _denied(access, denies)
-        allows = [
-            r
-            for r in about
-            if r.effect is Effect.ALLOW and self._touches(r, access) and self._applies(r, facts, access)
-        ]
+        allows = self._matching(about.allows, facts, access)
         missing = _uncovered(access, allows)
-        if missing is None and not (access.temporary and self._may_use_temporary(facts)):
-            return AccessDecision(access, Effect.DENY, near=self._near(facts, access, about))
-        if missing:
-            return AccessDecision(access, Effect.DENY, missing=missing, near=self._near(facts, access, about))
-        limits = [r.max_rows for r in allows]
-        if limits and None not in limits:
-            self._limits.append(max(limit for limit in limits if limit is not None))
-        holds = [
-            r for r in about if r.effect is Effect.HOLD and self._touches(r, access) and self._applies(r, facts, access)
-        ]
+        if missing is None or missing:
+            allows = self._on_temporary(facts) if access.temporary else []
+            if not allows:
+                return AccessDecision(access, Effect.DENY, (), missing or (), self._near(facts, access, about))
+        limits = [rule.max_rows for rule in allows if rule.max_rows is not None]
+        if limits and len(limits) == len(allows):
+            self._limits.append(max(limits))
+        holds = self._matching(about.holds, facts, access)
         if holds:
-            self._holds.update({rule.name: rule for rule in holds})
+            self._holds.update((rule.name, rule) for rule in holds)
             return AccessDecision(access, Effect.HOLD, _names(holds), message=_message(holds))
         return AccessDecision(access, Effect.ALLOW, _names(allows))
 
-    def _may_use_temporary(self, facts: Facts) -> bool:
+    def _matching(self, rules: Iterable[Rule], facts: Facts, access: Access) -> list[Rule]:
+        return [rule for rule in rules if self._applies(rule, facts, access)]
+
+    def _on_temporary(self, facts: Facts) -> list[Rule]:
         """Whoever has `temp` on the database may do everything on temporary tables of their own."""
         temp = Access(Privilege.TEMP, Kind.DATABASE, ObjectName(self._context.database))
-        return any(r.effect is Effect.ALLOW and self._applies(r, facts, temp) for r in self._rules.about(temp))
-
-    def _in_force(self, rule: Rule) -> bool:
-        return self._observed or rule.mode is Mode.ENFORCE
-
-    def _touches(self, rule: Rule, access: Access) -> bool:
-        """Whether the rule is about at least one of the access's columns."""
-        if rule.columns is None or access.columns is None:
-            return True
-        return any(rule.columns.has(access, column) for column in access.columns)
+        about = self._rules.about(temp)
+        return [] if self._matching(about.denies, facts, temp) else self._matching(about.allows, facts, temp)
 
     def _applies(self, rule: Rule, facts: Facts, access: Access | None) -> bool:
-        """Who, database, date and conditions; what is unknown fails closed."""
+        """Columns, who, database, date and conditions; what is unknown fails closed."""
+        if rule.mode is Mode.OBSERVE and not self._observed:
+            return False
+        if access is not None and not _touches(rule, access):
+            return False
         if rule.databases is not None and not any(d.matches(self._context.database) for d in rule.databases):
             return False
         if rule.until is not None and self._today() > rule.until:
             return False
-        if not self._in_force(rule):
-            return False
-        allow = rule.effect is Effect.ALLOW
         who = rule.who.matches(self._context)
         if who is False:
             return False
+        allow = rule.effect is Effect.ALLOW
+        moment = Moment(self._context, facts, access, favour=allow)
+        found = True if rule.condition is None else rule.condition.holds(moment)
+        if found is False or (found is True and who is True):
+            return found
+        self._wants_estimate = self._wants_estimate or (moment.wants_estimate and not (allow and who is None))
+        self._unknown += [f'rule "{rule.name}": {why}' for why in moment.unknown]
         if who is None:
             self._unknown.append(f'rule "{rule.name}": the directory cannot tell the groups of "{self._context.user}"')
-            if allow:
-                return False
-        if rule.condition is None:
-            return True
-        moment = Moment(self._context, facts, access, favour=allow)
-        found = rule.condition.holds(moment)
-        if found is None:
-            self._wants_estimate = self._wants_estimate or moment.wants_estimate
-            self._unknown += [f'rule "{rule.name}": {why}' for why in moment.unknown]
-            return not allow
-        return found
+        return not allow
 
     def _today(self) -> str:
         return datetime.fromtimestamp(self._context.at, UTC).date().isoformat()
 
-    def _near(self, facts: Facts, access: Access, about: list[Rule]) -> tuple[NearMiss, ...]:
-        """The allow rules on this object that did not apply, and why."""
-        return tuple(
-            NearMiss(rule.name, why)
-            for rule in sorted(about, key=lambda r: r.name)
-            if rule.effect is Effect.ALLOW and (why := self._why_not(rule, facts, access))
-        )
+    def _near(self, facts: Facts, access: Access, about: About) -> tuple[NearMiss, ...]:
+        """The allow rules on this object that do not apply, and why not."""
+        found = ((rule.name, self._why_not(rule, facts, access)) for rule in about.allows)
+        return tuple(NearMiss(name, why) for name, why in found if why is not None)
 
     def _why_not(self, rule: Rule, facts: Facts, access: Access) -> str | None:
+        reasons = []
+        if rule.mode is Mode.OBSERVE and not self._observed:
+            reasons.append("it is only observed")
         if rule.databases is not None and not any(d.matches(self._context.database) for d in rule.databases):
-            return f'database "{self._context.database}" is not among its databases'
+            reasons.append(f'database "{self._context.database}" is not among its databases')
         if rule.until is not None and self._today() > rule.until:
-            return f"it ended on {rule.until}"
+            reasons.append(f"it ended on {rule.until}")
         if rule.who.matches(self._context) is not True:
-            return f"it is for {rule.who.in_words()}"
-        if not self._touches(rule, access):
-            return f"column {', '.join(access.columns or ())} is not among its columns"
-        if rule.condition is not None and not self._applies(rule, facts, access):
-            return "its conditions do not hold"
-        return None
+            reasons.append(rule.who.missing(self._context))
+        if not _touches(rule, access):
+            columns = access.columns or ()
+            what = "column" if len(columns) == 1 else "columns"
+            reasons.append(f"{what} {', '.join(columns)} not among its columns")
+        moment = Moment(self._context, facts, access, favour=True)
+        if rule.condition is not None and not rule.condition.holds(moment):
+            reasons.append(why_not(rule.condition, moment))
+        return "; ".join(reasons) or None
+
+
+def _touches(rule: Rule, access: Access) -> bool:
+    """Whether the rule is about at least one of the access's columns."""
+    columns = rule.columns
+    if columns is None or access.columns is None:
+        return True
+    return any(columns.has(access, column) for column in access.columns)
 
 
 def _uncovered(access: Access, allows: list[Rule]) -> tuple[str, ...] | None:
     """The columns that no allow covers; None where nothing allows at all, () where all is covered."""
     if not allows:
         return None
-    if not access.columns or any(rule.columns is None for rule in allows):
+    if not access.columns:
         return ()
-    return tuple(
-        column
-        for column in access.columns
-        if not any(rule.columns is not None and rule.columns.has(access, column) for rule in allows)
-    )
+    columns = [rule.columns for rule in allows]
+    if None in columns:
+        return ()
+    return tuple(c for c in access.columns if not any(some is not None and some.has(access, c) for some in columns))
 
 
 def _denied(access: Access, rules: list[Rule]) -> AccessDecision:

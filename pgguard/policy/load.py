@@ -11,12 +11,12 @@ import msgspec
 
 from pgguard.policy.condition_reader import ConditionReader, Shaper
 from pgguard.policy.conditions import Condition
-from pgguard.policy.patterns import PatternError, glob
+from pgguard.policy.patterns import PatternError, column, glob
 from pgguard.policy.probes import Probe, read_probe
 from pgguard.policy.problems import Place, Problems, RulesInvalid
 from pgguard.policy.reading import Reader
 from pgguard.policy.rule import ColumnPattern, Rule
-from pgguard.policy.rule_reader import RuleReader, canonical, column_pattern
+from pgguard.policy.rule_reader import RuleReader, canonical
 from pgguard.policy.rule_set import RuleSet
 from pgguard.policy.tree import Entry, Items, Mapping, Node, read_tree
 
@@ -46,8 +46,8 @@ class _Load:
         self._shaper = shaper
 
     def load(self, files: Sequence[RuleFile], baseline: Sequence[RuleFile]) -> RuleSet:
-        own = self._trees(files)
-        base = self._trees(baseline)
+        own = self._trees(files, _TOP)
+        base = self._trees(baseline, _TOP[:1])
         probes = self._probes(own)
         labels = self._labels(own)
         conditions = self._conditions(own, frozenset(probes))
@@ -57,21 +57,19 @@ class _Load:
             *self._rules(base, RuleReader(self._reader, reading, labels, names, baseline=True)),
             *self._rules(own, RuleReader(self._reader, reading, labels, names, baseline=False)),
         ]
-        if len(rules) > MAX_RULES:
-            self._problems.add(rules[MAX_RULES].place, f"more than {MAX_RULES} rules")
         if self._problems.found:
             raise RulesInvalid(self._problems.found)
         return RuleSet(rules, probes, labels, conditions, _identity(rules, own))
 
-    def _trees(self, files: Sequence[RuleFile]) -> list[Mapping]:
+    def _trees(self, files: Sequence[RuleFile], known: tuple[str, ...]) -> list[Mapping]:
         trees = []
         for file in files:
             tree = read_tree(file.path, file.content, self._problems)
             if isinstance(tree, Mapping):
-                self._reader.known_keys(tree, _TOP, "file")
+                self._reader.known_keys(tree, known, "file")
                 trees.append(tree)
             elif tree is not None:
-                self._problems.add(tree.place, f"a rule file is a map of {', '.join(_TOP)}")
+                self._problems.add(tree.place, f"a rule file is a map of {', '.join(known)}")
         return trees
 
     def _definitions(self, trees: Iterable[Mapping], key: str) -> list[Entry]:
@@ -101,15 +99,17 @@ class _Load:
 
     def _label(self, node: Node) -> ColumnPattern | None:
         if isinstance(node, Mapping):
+            if self._reader.mapping(node, "label") is None:
+                return None
             self._reader.known_keys(node, ("comment",), "label")
             comment = node.get("comment")
             word = None if comment is None else self._reader.word(comment, "comment")
             return None if word is None else ColumnPattern(word, comment=glob(word))
         word = self._reader.word(node, "label")
         try:
-            return None if word is None else column_pattern(word)
-        except PatternError:
-            self._problems.add(node.place, f'label pattern "{word}" is not "schema.table.column"')
+            return None if word is None else ColumnPattern(word, *column(word))
+        except PatternError as error:
+            self._problems.add(node.place, str(error))
             return None
 
     def _conditions(self, trees: list[Mapping], probes: frozenset[str]) -> dict[str, Condition]:
@@ -131,7 +131,8 @@ class _Load:
         return done
 
     def _rules(self, trees: list[Mapping], reader: RuleReader) -> list[Rule]:
-        rules = []
+        rules: list[Rule] = []
+        count = 0
         for tree in trees:
             node = tree.get("rules")
             if node is None:
@@ -139,6 +140,11 @@ class _Load:
             if not isinstance(node, Items):
                 self._problems.add(node.place, "rules must be a list")
                 continue
+            count += len(node.items)
+            if count > MAX_RULES:
+                over = node.items[MAX_RULES - count]
+                self._problems.add(over.place, f"more than {MAX_RULES} rules; gather some by lists or patterns")
+                break
             for item in node.items:
                 rule = reader.read(item)
                 rules += [] if rule is None else [rule]
@@ -162,6 +168,6 @@ def _identity(rules: list[Rule], trees: list[Mapping]) -> str:
     """SHA-256 over the canonical form: what the rules and definitions say, in an order of its own."""
     parts = sorted(rule.canonical for rule in rules)
     for key in ("conditions", "probes", "labels"):
-        nodes = (tree.get(key) for tree in trees)
-        parts += sorted(f"{key}:{canonical(node)}" for node in nodes if node is not None)
+        maps = [node for tree in trees if isinstance(node := tree.get(key), Mapping)]
+        parts += sorted(f"{key}:{entry.key}:{canonical(entry.value)}" for node in maps for entry in node.entries)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -85,6 +85,15 @@ def qualified(source: str, *, function: bool = False) -> NamePattern:
     return NamePattern(source, schema, name, arguments, reaches)
 
 
+def column(source: str) -> tuple[Matcher, Matcher, Matcher]:
+    """`schema.table.column`, each a pattern. Raises PatternError."""
+    parts = _split(source, source)
+    if len(parts) != 3:
+        raise PatternError(f'label pattern "{source}" is not "schema.table.column"')
+    schema, table, name = (_matcher(source, part) for part in parts)
+    return schema, table, name
+
+
 def unqualified(source: str) -> NamePattern:
     """A name that lives in no schema: a role, a language, a schema itself. Raises PatternError."""
     parts = _split(source, source)

@@ -105,10 +105,10 @@ class Reader:
         """Seconds, of `90s`, `15m`, `8h`, `1d`."""
         word = self.word(node, what)
         match = _DURATION.fullmatch(word) if word is not None else None
-        if match is not None:
+        if match is not None and float(match[1]) > 0:
             return float(match[1]) * _UNITS[match[2]]
         if word is not None:
-            self.add(node.place, f'{what} "{word}" is no duration; write it as 90s, 15m, 8h or 1d')
+            self.add(node.place, f'{what} "{word}" is no duration above zero; write it as 90s, 15m, 8h or 1d')
         return None
 
 

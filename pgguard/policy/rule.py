@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from pgguard.model.access import Access, Kind, Privilege
+from pgguard.model.access import SYSTEM_COLUMNS, Access, Kind, Privilege
 from pgguard.model.context import Context
 from pgguard.model.decision import Approvers, Covers, Effect
 from pgguard.policy.conditions import Condition
@@ -57,15 +57,35 @@ class Who(msgspec.Struct, frozen=True):
         wanted = self.all_groups or ()
         return all(any(matcher.matches(group) for group in context.groups) for matcher in wanted)
 
+    def missing(self, context: Context) -> str:
+        """Why it is not about this user: "group dba missing"."""
+        groups = context.groups
+        reasons = []
+        if self.users is not None and not _any(self.users, context.user):
+            reasons.append(f"it is for user {_sources(self.users)}")
+        if self.principals is not None and not _any(self.principals, context.principal):
+            reasons.append(f"it is for principal {_sources(self.principals)}")
+        if groups is None:
+            return "; ".join([*reasons, "the directory cannot tell the groups"])
+        if self.groups is not None and not any(_any(self.groups, group) for group in groups):
+            reasons.append(f"group {' or '.join(m.source for m in self.groups)} missing")
+        lacking = [m.source for m in self.all_groups or () if not any(m.matches(group) for group in groups)]
+        reasons += [f"group {source} missing" for source in lacking]
+        return "; ".join(reasons) or f"it excludes {self.exclude.in_words() if self.exclude else 'nobody'}"
+
     def in_words(self) -> str:
         """For explanations: `group dba`, `user alice, bob`, `everyone`."""
         named = (("user", self.users), ("group", self.groups), ("groups", self.all_groups))
-        words = [f"{key} {', '.join(m.source for m in matchers)}" for key, matchers in named if matchers]
+        words = [f"{key} {_sources(matchers)}" for key, matchers in named if matchers]
         if self.principals:
-            words.append(f"principal {', '.join(m.source for m in self.principals)}")
+            words.append(f"principal {_sources(self.principals)}")
         if self.exclude is not None:
             words.append(f"not {self.exclude.in_words()}")
         return " and ".join(words) or "everyone"
+
+
+def _sources(matchers: tuple[Matcher, ...]) -> str:
+    return ", ".join(matcher.source for matcher in matchers)
 
 
 def _any(matchers: tuple[Matcher, ...], name: str) -> bool:
@@ -103,6 +123,9 @@ class Columns(msgspec.Struct, frozen=True):
     excepted: bool = False
 
     def has(self, access: Access, column: str) -> bool:
+        """Whether the column is among them. A system column is so by its own name only, not by a pattern."""
+        if column in SYSTEM_COLUMNS and not self.excepted:
+            return any(matcher.literal == column for matcher in self.names)
         named = _any(self.names, column) or (self.label is not None and self._labelled(access, column))
         return named is not self.excepted
 

@@ -9,7 +9,7 @@ from pgguard.model.access import COLUMN_PRIVILEGES, PRIVILEGES_OF, Kind, Privile
 from pgguard.model.decision import Approvers, Covers, Effect
 from pgguard.policy.condition_reader import ConditionReader, is_date
 from pgguard.policy.conditions import AllOf, Condition, Not
-from pgguard.policy.patterns import NamePattern, glob, plain, qualified, unqualified
+from pgguard.policy.patterns import NamePattern, plain, qualified, unqualified
 from pgguard.policy.problems import Place, suggest
 from pgguard.policy.reading import Reader
 from pgguard.policy.rule import ColumnPattern, Columns, Mode, Rule, Target, Who
@@ -136,7 +136,8 @@ class RuleReader:
         exclude = None if inside else mapping.get("not")
         all_groups = groups.get("all") if isinstance(groups, Mapping) else None
         if isinstance(groups, Mapping):
-            self._reader.known_keys(groups, ("all",), "group")
+            if self._reader.mapping(groups, "group") is not None:
+                self._reader.known_keys(groups, ("all",), "group")
             groups = None
         return Who(
             users=None if users is None else self._reader.globs(users, "user"),
@@ -219,8 +220,12 @@ class RuleReader:
     def columns(self, node: Node, *, excepted: bool = False) -> Columns | None:
         if not isinstance(node, Mapping):
             return Columns(names=self._reader.globs(node, "columns"), excepted=excepted)
+        if self._reader.mapping(node, "columns") is None:
+            return None
         self._reader.known_keys(node, ("label",) if excepted else ("label", "except"), "columns")
         inside, label = node.get("except"), node.get("label")
+        if inside is not None and label is not None:
+            self._reader.add(node.place_of("label"), 'columns have "label" or "except"; write {except: {label: pii}}')
         if inside is not None and not excepted:
             return self.columns(inside, excepted=True)
         if label is None:
@@ -286,7 +291,7 @@ class RuleReader:
         alone_groups, alone_users = ((), ()) if alone_map is None else self._people(alone_map)
         count = mapping.get("count")
         number = 1 if count is None else self._reader.count(count, "count") or 1
-        if users and not groups and number > len(users):
+        if users and not groups and number > len(set(users)) and not (alone_groups or alone_users):
             self._reader.add(mapping.place, f"{number} approvals of {len(users)} users: nobody could approve it")
         return Approvers(groups, users, number, alone_groups, alone_users)
 
@@ -296,13 +301,6 @@ class RuleReader:
             () if groups is None else tuple(word.lower() for _, word in self._reader.words(groups, "group")),
             () if users is None else tuple(word for _, word in self._reader.words(users, "user")),
         )
-
-
-def column_pattern(source: str) -> ColumnPattern:
-    """`schema.table.column`, each a pattern. Raises PatternError."""
-    table, _, column = source.rpartition(".")
-    named = qualified(table) if "." in table else qualified(source)
-    return ColumnPattern(source, named.schema, named.name, glob(column))
 
 
 def _pattern_of(kind: Kind | None) -> Callable[[str], NamePattern]:

@@ -1,6 +1,8 @@
 """A rule set: the rules in force together, indexed so that an access meets only those that can be about it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
 from pgguard.model.decision import Effect
@@ -10,6 +12,26 @@ from pgguard.policy.probes import Probe
 from pgguard.policy.rule import ColumnPattern, Mode, Rule
 
 _Key = tuple[Kind, Privilege]
+_REMEMBERED = 20_000
+"""Accesses whose rules are remembered; past it all are forgotten, so that no client can grow it without bound."""
+
+
+class About(msgspec.Struct, frozen=True):
+    """The rules about one access, by effect, each sorted by name."""
+
+    allows: tuple[Rule, ...]
+    denies: tuple[Rule, ...]
+    holds: tuple[Rule, ...]
+    columns: bool
+    """Whether any of them is about columns."""
+
+    @classmethod
+    def of(cls, rules: Iterable[Rule]) -> "About":
+        rules = list(rules)
+        allows, denies, holds = (
+            tuple(r for r in rules if r.effect is e) for e in (Effect.ALLOW, Effect.DENY, Effect.HOLD)
+        )
+        return cls(allows, denies, holds, any(rule.columns is not None for rule in rules))
 
 
 class RuleSet:
@@ -32,7 +54,9 @@ class RuleSet:
         self.kill_switches = tuple(rule for rule in rules if rule.kills_all)
         self.observes = any(rule.mode is Mode.OBSERVE for rule in rules)
         self._literal: dict[_Key, dict[tuple[str | None, str], list[tuple[NamePattern, Rule]]]] = {}
+        self._in_schema: dict[_Key, dict[str, list[tuple[NamePattern, Rule]]]] = {}
         self._patterns: dict[_Key, list[tuple[NamePattern, Rule]]] = {}
+        self._known: dict[tuple[object, ...], About] = {}
         self._any: dict[Privilege, list[Rule]] = {}
         for rule in rules:
             self._index(rule)
@@ -49,17 +73,27 @@ class RuleSet:
 
     def _index_pattern(self, key: _Key, pattern: NamePattern, rule: Rule) -> None:
         schema = None if pattern.schema is None else pattern.schema.literal
-        if pattern.name.literal is None or (pattern.schema is not None and schema is None):
+        if schema is not None and pattern.name.literal is None:
+            self._in_schema.setdefault(key, {}).setdefault(schema, []).append((pattern, rule))
+        elif pattern.name.literal is None or (pattern.schema is not None and schema is None):
             self._patterns.setdefault(key, []).append((pattern, rule))
         else:
             names = self._literal.setdefault(key, {})
             names.setdefault((schema, pattern.name.literal), []).append((pattern, rule))
 
-    def about(self, access: Access) -> list[Rule]:
-        """The rules whose object and privilege match this access, each once, in no particular order.
+    def about(self, access: Access) -> "About":
+        """The rules whose object and privilege match this access."""
+        key = (access.kind, access.privilege, access.object, access.ancestors)
+        known = self._known.get(key)
+        if known is None:
+            known = About.of(self._search(access))
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = known
+        return known
 
-        Deny and hold rules on a parent or partitioned table match its children too; allow rules do not.
-        """
+    def _search(self, access: Access) -> list[Rule]:
+        """Each rule once, by name. Deny and hold rules on a parent match its children too; allow rules do not."""
         found: dict[str, Rule] = {rule.name: rule for rule in self._any.get(access.privilege, ())}
         for rule in self._matching(access, access.object):
             found[rule.name] = rule
@@ -67,7 +101,7 @@ class RuleSet:
             for rule in self._matching(access, parent):
                 if rule.effect is not Effect.ALLOW:
                     found[rule.name] = rule
-        return list(found.values())
+        return [found[name] for name in sorted(found)]
 
     def _matching(self, access: Access, name: ObjectName) -> Iterator[Rule]:
         key = (access.kind, access.privilege)
@@ -75,6 +109,11 @@ class RuleSet:
         literal = self._literal.get(key)
         if literal is not None:
             for pattern, rule in literal.get((name.schema, plain), ()):
+                if pattern.matches(name.schema, plain, name.arguments):
+                    yield rule
+        in_schema = self._in_schema.get(key)
+        if in_schema is not None and name.schema is not None:
+            for pattern, rule in in_schema.get(name.schema, ()):
                 if pattern.matches(name.schema, plain, name.arguments):
                     yield rule
         for pattern, rule in self._patterns.get(key, ()):

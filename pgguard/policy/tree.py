@@ -1,10 +1,12 @@
 """YAML as rule files use it: one document of the core schema (YAML 1.2, section 10.3), each value with its place.
 
-PyYAML composes; what its 1.1 schema would read as something else (`on` as true, `08:00` as a number) is a string here.
+PyYAML only parses, into events; the tree is built here. So nothing recurses before the depth is known, a tag is seen as
+written, and what PyYAML's own 1.1 schema would read as something else (`on` as true, `08:00` as a number) is a string.
 Tags, merge keys and duplicate keys are errors; anchors are expanded, within bounds on size and depth.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -15,14 +17,14 @@ from pgguard.policy.problems import Place, Problems
 MAX_FILE = 1 << 20
 """Bytes of a rule file."""
 MAX_DEPTH = 40
-MAX_NODES = 500_000
+MAX_NODES = 200_000
 """Values of a file after its anchors are expanded."""
 
 Value = str | int | float | bool | None
 
 
 class Scalar(msgspec.Struct, frozen=True):
-    """`text` is as written; `value` by the core schema; `quoted`: it is a string whatever it looks like."""
+    """`text` is as written; `value` by the core schema, a string where it is quoted."""
 
     place: Place
     value: Value
@@ -53,119 +55,164 @@ class Mapping(msgspec.Struct, frozen=True):
 
 Node = Scalar | Items | Mapping
 
-_CORE = (
-    ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), [*"~nN", ""]),
-    ("bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
-    ("int", re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789")),
-    (
-        "float",
-        re.compile(r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
-        list("-+.0123456789"),
-    ),
-)  # fmt: skip
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOL = frozenset({"true", "True", "TRUE", "false", "False", "FALSE"})
+_INT = re.compile(r"[-+]?[0-9]{1,300}|0o[0-7]{1,300}|0x[0-9a-fA-F]{1,300}")
+_FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
 
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where it was built
 
 
-class _CoreLoader(_Base):  # type: ignore[misc]  # chosen above: libyaml where it was built
-    """Resolves scalars by the core schema only."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # PyYAML's own interface
-
-
-for _name, _pattern, _first in _CORE:
-    _CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, _first)
+class _Stop(Exception):  # noqa: N818  # no error of the code
+    """The file cannot be read further; the problem is reported."""
 
 
 def read_tree(path: str, content: bytes, problems: Problems) -> Node | None:
     """The document of one file; None where it is empty or cannot be read (then `problems` says why)."""
-    start = Place(path)
     if len(content) > MAX_FILE:
-        problems.add(start, f"file is larger than {MAX_FILE} bytes; split it")
+        problems.add(Place(path), f"file is larger than {MAX_FILE} bytes; split it")
         return None
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        problems.add(Place(path, line), f"file is not UTF-8: byte 0x{content[error.start]:02x}; save it as UTF-8")
+        before = content[: error.start].decode("utf-8")
+        place = Place(path, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        problems.add(place, f"file is not UTF-8: byte 0x{content[error.start]:02x}; save it as UTF-8")
         return None
     try:
-        loader = _CoreLoader(text)
-        node = loader.get_single_node()
+        return _Builder(path, yaml.parse(text, Loader=_Loader), problems).document()
+    except _Stop:
+        return None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = start if mark is None else Place(path, mark.line + 1, mark.column + 1)
+        place = Place(path) if mark is None else Place(path, mark.line + 1, mark.column + 1)
         problems.add(place, f"not valid YAML: {error.problem or error.context}")
         return None
-    except (yaml.YAMLError, RecursionError) as error:
-        problems.add(start, f"not valid YAML: {error}")
+    except yaml.YAMLError as error:
+        problems.add(Place(path), f"not valid YAML: {' '.join(str(error).split())}")
         return None
-    return None if node is None else _Reader(path, problems).read(node, 1)
 
 
-class _Reader:
-    def __init__(self, path: str, problems: Problems) -> None:
+class _Builder:
+    """Builds the tree of one document. `_sizes`: how many values an anchored node has, expanded."""
+
+    def __init__(self, path: str, events: Iterator[Any], problems: Problems) -> None:
         self._path = path
+        self._events = events
         self._problems = problems
-        self._nodes = 0
+        self._anchors: dict[str, tuple[Node, int, int]] = {}
+        self._count = 0
 
-    def read(self, node: yaml.Node, depth: int) -> Node | None:
-        place = Place(self._path, node.start_mark.line + 1, node.start_mark.column + 1)
-        self._nodes += 1
+    def document(self) -> Node | None:
+        next(self._events)  # the stream's start
+        start = next(self._events)
+        if isinstance(start, yaml.StreamEndEvent):
+            return None
+        if start.tags or start.version not in {None, (1, 2)}:
+            self._add(start, "directives are not allowed; leave them out")
+        root, _ = self._node(next(self._events), 1)
+        next(self._events)  # the document's end
+        after = next(self._events)
+        if not isinstance(after, yaml.StreamEndEvent):
+            self._add(after, "a second document begins; a rule file is one document")
+        return root
+
+    def _place(self, event: Any) -> Place:
+        return Place(self._path, event.start_mark.line + 1, event.start_mark.column + 1)
+
+    def _add(self, event: Any, message: str) -> None:
+        self._problems.add(self._place(event), message)
+
+    def _stop(self, event: Any, message: str) -> _Stop:
+        self._add(event, message)
+        return _Stop()
+
+    def _grow(self, event: Any, size: int) -> None:
+        self._count += size
+        if self._count > MAX_NODES:
+            raise self._stop(event, f"more than {MAX_NODES} values after anchors are expanded")
+
+    def _node(self, event: Any, depth: int) -> tuple[Node, int]:
+        """The node that begins with this event, and how deep it goes below itself."""
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, depth)
         if depth > MAX_DEPTH:
-            self._problems.add(place, f"nested more than {MAX_DEPTH} deep")
-            return None
-        if self._nodes > MAX_NODES:
-            if self._nodes == MAX_NODES + 1:
-                self._problems.add(place, f"more than {MAX_NODES} values after anchors are expanded")
-            return None
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, place)
-        if isinstance(node, yaml.SequenceNode):
-            self._no_tag(node, place, "seq")
-            items = (self.read(item, depth + 1) for item in node.value)
-            return Items(place, tuple(item for item in items if item is not None))
-        assert isinstance(node, yaml.MappingNode), "the three kinds of YAML nodes"
-        self._no_tag(node, place, "map")
-        return self._mapping(node, place, depth)
+            raise self._stop(event, f"nested more than {MAX_DEPTH} deep")
+        if event.tag is not None:
+            self._add(event, f'tag "{event.tag}" is not allowed; leave it out')
+        before = self._count
+        self._grow(event, 1)
+        node: Node
+        height = 0
+        if isinstance(event, yaml.ScalarEvent):
+            node = Scalar(self._place(event), _value(event), event.value)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node, height = self._items(event, depth)
+        else:
+            node, height = self._mapping(event, depth)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (node, self._count - before, height)
+        return node, height
 
-    def _no_tag(self, node: yaml.Node, place: Place, kind: str) -> None:
-        if node.tag != f"tag:yaml.org,2002:{kind}":
-            self._problems.add(place, f'tag "{node.tag}" is not allowed; leave it out')
+    def _alias(self, event: Any, depth: int) -> tuple[Node, int]:
+        known = self._anchors.get(event.anchor)
+        if known is None:
+            raise self._stop(event, f'anchor "{event.anchor}" is not defined before its use in this file')
+        node, size, height = known
+        self._grow(event, size)
+        if depth + height > MAX_DEPTH:
+            raise self._stop(event, f"nested more than {MAX_DEPTH} deep")
+        return node, height
 
-    def _scalar(self, node: yaml.ScalarNode, place: Place) -> Scalar:
-        kind = node.tag.removeprefix("tag:yaml.org,2002:")
-        text = node.value
-        value: Value = text
-        if kind == "null":
-            value = None
-        elif kind == "bool":
-            value = text.lower() == "true"
-        elif kind == "int":
-            value = int(text, 0) if text[:2] in {"0x", "0o"} else int(text)
-        elif kind == "float":
-            value = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-        elif kind != "str":
-            self._problems.add(place, f'tag "{node.tag}" is not allowed; leave it out')
-        return Scalar(place, value, text)
+    def _items(self, start: Any, depth: int) -> tuple[Items, int]:
+        items, height = [], 0
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            node, below = self._node(event, depth + 1)
+            items.append(node)
+            height = max(height, below + 1)
+        return Items(self._place(start), tuple(items)), height
 
-    def _mapping(self, node: yaml.MappingNode, place: Place, depth: int) -> Mapping:
+    def _mapping(self, start: Any, depth: int) -> tuple[Mapping, int]:
         entries: list[Entry] = []
         seen: dict[str, Place] = {}
-        for key_node, value_node in node.value:
-            at = Place(self._path, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
-            if not isinstance(key_node, yaml.ScalarNode):
-                self._problems.add(at, "a key must be a plain word")
+        height = 0
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key, _ = self._node(event, depth + 1)
+            value, below = self._node(next(self._events), depth + 1)
+            height = max(height, below + 1)
+            word = self._key(event, key)
+            if word is None:
                 continue
-            key = key_node.value
-            if key == "<<":
-                self._problems.add(at, "merge keys are not allowed; write the keys out")
+            place = self._place(event)
+            if word in seen:
+                self._add(event, f'key "{word}" stands twice; the first is at {seen[word]}')
                 continue
-            if key in seen:
-                self._problems.add(at, f'key "{key}" stands twice; the first is at {seen[key]}')
-                continue
-            seen[key] = at
-            value = self.read(value_node, depth + 1)
-            if value is not None:
-                entries.append(Entry(key, at, value))
-        return Mapping(place, tuple(entries))
+            seen[word] = place
+            entries.append(Entry(word, place, value))
+        return Mapping(self._place(start), tuple(entries)), height
+
+    def _key(self, event: Any, key: Node) -> str | None:
+        if not isinstance(key, Scalar):
+            self._add(event, "a key must be a plain word")
+            return None
+        if key.value == "<<":
+            self._add(event, "merge keys are not allowed; write the keys out")
+            return None
+        return key.text
+
+
+def _value(event: Any) -> Value:  # the core schema, and nothing else
+    text: str = event.value
+    if not event.implicit[0]:
+        return text
+    if text in _NULL:
+        return None
+    if text in _BOOL:
+        return text.lower() == "true"
+    if _INT.fullmatch(text):
+        return int(text, 0) if text[:2] in {"0x", "0o"} else int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return text

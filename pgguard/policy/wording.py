@@ -1,6 +1,8 @@
 """What the user reads when a statement is refused: as PostgreSQL words it, with the rule and what to ask for.
 
 Source of the wording: PostgreSQL's aclcheck_error ("permission denied for table t").
+Where the configuration hides what a user may not know, a table that the rules hide and one that does not exist get
+the very same answer: `hidden_refusal`.
 """
 
 from pgguard.model.access import Access, Kind
@@ -9,9 +11,14 @@ from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 
 
-def refusal_of(decision: Decision, audit_id: str) -> Refusal:
-    """The error for a denied statement: its first denied access; DETAIL names the rule and the audit record."""
+def refusal_of(decision: Decision, audit_id: str, *, hide_unknown: bool = False) -> Refusal:
+    """The error for a denied statement: its first denied access; DETAIL names the rule and the audit record.
+
+    `hide_unknown`: where no rule names the refusal, nothing is told that a user may not know.
+    """
     denied = next(d for d in decision.accesses if d.effect is Effect.DENY)
+    if hide_unknown and not denied.rules and not denied.missing:
+        return hidden_refusal(audit_id)
     return Refusal(
         SqlState.INSUFFICIENT_PRIVILEGE,
         _message(denied),
@@ -20,10 +27,22 @@ def refusal_of(decision: Decision, audit_id: str) -> Refusal:
     )
 
 
+def hidden_refusal(audit_id: str) -> Refusal:
+    """The one answer to names that are hidden and to names that do not exist (42P01, 42703, 42883, 3F000)."""
+    return Refusal(
+        SqlState.INSUFFICIENT_PRIVILEGE,
+        "permission denied, or a name in the statement does not exist",
+        detail=f"Audit id: {audit_id}.",
+        hint="Check the names; if they are right, ask for access with the audit id.",
+    )
+
+
 def _message(denied: AccessDecision) -> str:
     access = denied.access
     columns = denied.missing
-    if columns and access.columns:
+    if not columns and len(access.columns or ()) == 1 and any("not among its columns" in m.why for m in denied.near):
+        columns = access.columns or ()
+    if columns:
         what = "column" if len(columns) == 1 else "columns"
         return f"permission denied for {what} {', '.join(columns)} of {_object(access)}"
     return f"permission denied for {_object(access)}"
