@@ -39,8 +39,11 @@ def _entry(node: Any, level: Level) -> tuple[list[Item], Merged]:
             return _join(node, level)
         case ast.RangeSubselect():
             around = level.scope if node.lateral else level.scope.around
-            columns = level.query(node.subquery, level.inner(around))
-            return [Item(_alias(node.alias), _renamed(columns, node.alias))], {}
+            inside = level.inner(around)
+            columns = level.query(node.subquery, inside)
+            item = Item(_alias(node.alias), _renamed(columns, node.alias))
+            item.inside = inside.scope
+            return [item], {}
         case ast.RangeFunction():
             return [_range_function(node, level)], {}
         case ast.RangeTableSample():
@@ -168,7 +171,7 @@ def _join(node: ast.JoinExpr, level: Level) -> tuple[list[Item], Merged]:
     if using:
         functions.operator(level.env, ["="])
     if node.join_using_alias is not None:
-        named = JoinItem(_alias(node.join_using_alias), {n: merged[n] for n in using}, open_ended=False)
+        named = JoinItem(_alias(node.join_using_alias), [(n, merged[n]) for n in using], open_ended=False)
         named.visible = False
         items = [*items, named]
     if node.alias is None:
@@ -177,16 +180,20 @@ def _join(node: ast.JoinExpr, level: Level) -> tuple[list[Item], Merged]:
 
 
 def _aliased_join(alias: ast.Alias, items: list[Item], merged: Merged) -> Item:
-    columns: Merged = dict(merged)
+    columns = list(merged.items())
     open_ended = False
     for item in items:
         if item.visible:
             open_ended = open_ended or item.columns is None
             for name in item.columns or ():
                 if name not in item.hidden:
-                    columns.setdefault(name, []).append((item, name))
-    renamed = _renamed(list(columns), alias) or []
-    return JoinItem(_alias(alias), dict(zip(renamed, columns.values(), strict=False)), open_ended=open_ended)
+                    columns.append((name, [(item, name)]))
+    renamed = _renamed([name for name, _ in columns], alias) or []
+    behind = [(new, old[1]) for new, old in zip(renamed, columns, strict=False)]
+    item = JoinItem(_alias(alias), behind, open_ended=open_ended)
+    item.inside = Scope()
+    item.inside.items = items
+    return item
 
 
 def _behind(name: str, items: list[Item], merged: Merged) -> list[tuple[Item, str]]:

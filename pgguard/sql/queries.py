@@ -17,7 +17,7 @@ from pgguard.sql.environment import Environment, Opaque, Unresolved
 from pgguard.sql.expressions import equal_columns, output_name, walk
 from pgguard.sql.from_clause import add_from, relation_item
 from pgguard.sql.level import Columns, Level
-from pgguard.sql.scope import Item, RelationItem
+from pgguard.sql.scope import Item, RelationItem, Scope
 
 
 def collect_query(node: Any, env: Environment) -> Columns:
@@ -98,7 +98,7 @@ def _select(node: ast.SelectStmt, level: Level) -> Columns:
         add_from(node.fromClause, level)
         columns = _targets(node.targetList, level)
         walk((node.whereClause, node.havingClause, node.windowClause), level)
-        walk([item for item in node.distinctClause or () if item is not None], level)
+        _distinct_on(node.distinctClause, columns, level)
         _order(node.sortClause, columns, level)
         _group(node.groupClause, columns, level)
     walk((node.limitOffset, node.limitCount), level)
@@ -168,6 +168,14 @@ def _order(clause: Any, columns: Columns, level: Level) -> None:
             functions.operator(level.env, functions.names_of(sort.useOp))
 
 
+def _distinct_on(clause: Any, columns: Columns, level: Level) -> None:
+    """DISTINCT ON: a bare name is an output column first, as in ORDER BY."""
+    for item in clause or ():
+        name = _bare(item)
+        if name is None or columns is None or name not in columns:
+            walk(item, level)
+
+
 def _group(clause: Any, columns: Columns, level: Level) -> None:
     """GROUP BY: a bare name is an input column first, then an output column."""
     for item in clause or ():
@@ -201,20 +209,18 @@ def _locking(clauses: Any, level: Level) -> None:
         for item in level.scope.relations:
             if not names or item.alias in names:
                 item.updated = item.updated or set()
-        if any(not isinstance(item, RelationItem) for item in level.scope.items):
-            _lock_inside(level, names)
+        for item in level.scope.items:
+            if item.inside is not None and (not names or item.alias in names):
+                _lock_inside(level.env, item.inside)
 
 
-def _lock_inside(level: Level, names: list[str | None]) -> None:
-    """A locked subquery locks all its tables: every relation that was selected from in here is locked too."""
-    items = [i for i in level.scope.items if not isinstance(i, RelationItem) and (not names or i.alias in names)]
-    if not items:
-        return
-    for access in level.env.accesses:
-        if access.privilege is Privilege.SELECT:
-            relation = level.env.catalog.relation(access.object.schema or "", access.object.name)
-            if relation is not None:
-                level.env.relation_access(Privilege.UPDATE, relation, (), access.where)
+def _lock_inside(env: Environment, scope: Scope) -> None:
+    """A locked subquery locks all its tables, and those of the subqueries in its FROM."""
+    for item in scope.relations:
+        env.relation_access(Privilege.UPDATE, item.relation, (), scope.where)
+    for inner in scope.items:
+        if inner.inside is not None:
+            _lock_inside(env, inner.inside)
 
 
 # writes
@@ -279,15 +285,28 @@ def _on_conflict(clause: ast.OnConflictClause, item: RelationItem, level: Level)
             walk(element.expr, level)
         walk(clause.infer.whereClause, level)
         if clause.infer.conname:
-            # a named constraint reads the columns it is on, which the catalog does not tell
-            item.read_all()
+            _named_constraint(clause.infer, item)
     inside = level.inner(level.scope.around)
-    inside.scope.items = [item, Item("excluded", item.relation.columns)]
-    excluded = inside.scope.items[1]
-    excluded.visible = False
+    # INVARIANT: what is read of excluded needs `select` on the target's column (PostgreSQL docs, INSERT, "excluded")
+    inside.scope.items = [item, _Version("excluded", item)]
     if clause.targetList:
         item.updated = _assigned(clause.targetList, item, inside)
     walk(clause.whereClause, inside)
+
+
+def _named_constraint(infer: ast.InferClause, item: RelationItem) -> None:
+    """ON CONSTRAINT reads the columns that the constraint is on."""
+    columns = item.relation.constraints.get(infer.conname or "")
+    if columns is None:
+        raise Unresolved(
+            SqlState.UNDEFINED_OBJECT,
+            f'constraint "{infer.conname}" for table "{item.relation.name}" does not exist',
+            infer.location,
+        )
+    if columns:
+        item.select(*columns)
+    else:
+        item.read_all()
 
 
 def _update(node: ast.UpdateStmt, level: Level) -> Columns:

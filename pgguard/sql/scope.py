@@ -28,6 +28,8 @@ class Item:
         self.columns = None if columns is None else tuple(columns)
         self.visible = True
         """Whether unqualified names and `*` reach it (not behind the alias of a join)."""
+        self.inside: Scope | None = None
+        """The level of a subquery, which FOR UPDATE reaches into."""
         self.hidden: frozenset[str] = frozenset()
         """Columns that a USING has merged: they are reached unqualified through the join, and still by the alias."""
 
@@ -88,9 +90,11 @@ class RelationItem(Item):
 class JoinItem(Item):
     """A join with an alias: its columns are those of its sides."""
 
-    def __init__(self, alias: str, columns: Mapping[str, list[tuple[Item, str]]], *, open_ended: bool) -> None:
-        super().__init__(alias, None if open_ended else columns)
-        self._behind = columns
+    def __init__(self, alias: str, columns: list[tuple[str, list[tuple[Item, str]]]], *, open_ended: bool) -> None:
+        super().__init__(alias, None if open_ended else [name for name, _ in columns])
+        self._behind: dict[str, list[tuple[Item, str]]] = {}
+        for name, behind in columns:
+            self._behind.setdefault(name, []).extend(behind)
 
     def read(self, column: str) -> None:
         for item, name in self._behind.get(column, ()):
@@ -110,6 +114,8 @@ class Scope:
         self.merged: dict[str, list[tuple[Item, str]]] = {}
         """Columns merged by USING or NATURAL: reading one reads all that it was merged from."""
         self.relations: list[RelationItem] = []
+        self.where: Where | None = None
+        """The WHERE of the level, once it is done."""
 
     def add(self, item: Item) -> None:
         if isinstance(item, RelationItem):
@@ -167,6 +173,7 @@ class Scope:
 
     def report(self, env: Environment, present: bool, equals: Mapping[Item, set[str]]) -> None:
         """The level is done: hand over the accesses of its relations, with its WHERE."""
+        self.where = Where(present)
         for item in self.relations:
             columns = tuple(sorted(equals.get(item, ())))
             item.report(env, Where(present, columns))
