@@ -17,13 +17,12 @@ from pgguard.model.control import Transaction
 from pgguard.model.facts import Facts
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql.catalog import Catalog, Relation
-from pgguard.sql.ddl import DDL
 from pgguard.sql.environment import Environment, Opaque, Settings, Unresolved
 from pgguard.sql.functions import constant_text, report
 from pgguard.sql.parse import Parsed, SyntaxProblem, parse
 from pgguard.sql.queries import collect_query
 from pgguard.sql.shape import shape_of
-from pgguard.sql.utility import UTILITIES
+from pgguard.sql.utility import UTILITIES, create_table_as
 
 _QUERIES: dict[type, str] = {
     ast.SelectStmt: "SELECT",
@@ -32,7 +31,6 @@ _QUERIES: dict[type, str] = {
     ast.DeleteStmt: "DELETE",
     ast.MergeStmt: "MERGE",
 }
-_COLLECTORS = UTILITIES | DDL
 _ESTIMABLE = frozenset(_QUERIES.values()) | {"COPY", "DECLARE CURSOR"}
 
 
@@ -89,7 +87,7 @@ class _Script:
     """`_doubt`: why later statements of the string cannot be judged any more."""
 
     def __init__(self, text: str, catalog: Catalog, settings: Settings) -> None:
-        self._parsed = parse(text)
+        self._parsed = parse(text, catalog.snapshot.version)
         self._catalog = catalog
         self._settings = settings
         self._doubt: str | None = None
@@ -184,7 +182,7 @@ def _collect(tree: Any, env: Environment) -> str:
             return _select_into(tree, env)
         collect_query(tree, env)
         return kind
-    collector = _COLLECTORS.get(type(tree))
+    collector = UTILITIES.get(type(tree))
     if collector is None:
         raise Opaque(f"a statement of kind {type(tree).__name__} is not understood")
     return collector(tree, env)
@@ -193,7 +191,7 @@ def _collect(tree: Any, env: Environment) -> str:
 def _select_into(tree: ast.SelectStmt, env: Environment) -> str:
     """SELECT INTO is CREATE TABLE AS in another dress (PostgreSQL docs, SELECT INTO)."""
     into, tree.intoClause = tree.intoClause, None
-    return DDL[ast.CreateTableAsStmt](ast.CreateTableAsStmt(query=tree, into=into, is_select_into=True), env)
+    return create_table_as(ast.CreateTableAsStmt(query=tree, into=into, is_select_into=True), env)
 
 
 def _tag(tree: Any) -> str:

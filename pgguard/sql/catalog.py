@@ -212,6 +212,9 @@ class Catalog:
         """All functions of this name, in every schema."""
         return self._functions.get(name, ())
 
+    def functions_in(self, schema: str) -> list[Function]:
+        return [f for f in self.snapshot.functions if f.schema == schema]
+
     def function_by_oid(self, oid: int) -> Function | None:
         return self._oids.get(oid)
 

@@ -4,11 +4,19 @@
 the same input cleanly, so it goes first (field notes, section 3). A NUL would end the text for the parser only.
 """
 
+import re
 from typing import Any
 
 import msgspec
 from pglast import ast, parse_sql
-from pglast.parser import ParseError, parse_sql_protobuf
+from pglast.parser import ParseError, parse_sql_protobuf, scan
+
+MAX_CHARACTERS = 16 * 1024 * 1024
+"""Longer texts are refused unread."""
+
+_NEW_LITERALS = re.compile(r"[0-9](_[0-9]|[xXoObB])")
+_SINCE = 16
+"""The version from which 1_000, 0x1F, 0o17 and 0b1 are numbers: before, each is a number and an alias."""
 
 
 class SyntaxProblem(Exception):  # noqa: N818  # the statement's, not the program's
@@ -26,20 +34,36 @@ class Parsed(msgspec.Struct, frozen=True):
     text: str
 
 
-def parse(text: str) -> list[Parsed]:
-    """The statements of a text. Raises SyntaxProblem."""
+def parse(text: str, version: int = _SINCE) -> list[Parsed]:
+    """The statements of a text, for a server of this major version. Raises SyntaxProblem."""
     if "\0" in text:
         raise SyntaxProblem("invalid byte sequence: 0x00")
+    if len(text) > MAX_CHARACTERS:
+        raise SyntaxProblem(f"statement is longer than {MAX_CHARACTERS} characters")
     try:
         parse_sql_protobuf(text)
         statements: tuple[ast.RawStmt, ...] = parse_sql(text)
     except ParseError as error:
         message = str(error.args[0])
         location = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], int) else None
+        if location is None and message.endswith("at end of input"):
+            location = len(text)  # pglast finds no character there; PostgreSQL points behind the last one
         raise SyntaxProblem(message, 0 if location is None else location + 1) from error
     except RecursionError as error:
         raise SyntaxProblem("statement is nested too deeply") from error
+    if version < _SINCE:
+        _refuse_new_literals(text)
     return [Parsed(statement.stmt, _slice(text, statement)) for statement in statements]
+
+
+def _refuse_new_literals(text: str) -> None:
+    """What an older server reads differently is refused (field notes, section 3)."""
+    if _NEW_LITERALS.search(text) is None:
+        return
+    for token in scan(text):
+        written = text[token.start : token.end + 1]
+        if token.name in {"ICONST", "FCONST"} and _NEW_LITERALS.search(written):
+            raise SyntaxProblem(f'trailing junk after numeric literal at or near "{written}"', token.start + 1)
 
 
 def _slice(text: str, statement: ast.RawStmt) -> str:

@@ -3,11 +3,11 @@
 Each collector reports the accesses that the rule language gives its statement; docs/statements.md lists them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pglast import ast
-from pglast.enums import DiscardMode, TransactionStmtKind, VariableSetKind
+from pglast.enums import DiscardMode, ReindexObjectType, TransactionStmtKind, VariableSetKind
 
 from pgguard.model.access import Kind, Privilege
 from pgguard.model.control import (
@@ -24,12 +24,14 @@ from pgguard.model.control import (
     TransactionVerb,
 )
 from pgguard.sql import functions
+from pgguard.sql.catalog import Relation
 from pgguard.sql.environment import Environment, Opaque
 from pgguard.sql.expressions import walk
 from pgguard.sql.level import Level
 from pgguard.sql.queries import collect, collect_query
 from pgguard.sql.scope import RelationItem
 from pgguard.sql.slices import text_after
+from pgguard.sql.utility.names import Collector, touch_relation
 
 _P = Privilege
 _K = TransactionStmtKind
@@ -50,9 +52,6 @@ _TWO_PHASE = frozenset({_K.TRANS_STMT_PREPARE, _K.TRANS_STMT_COMMIT_PREPARED, _K
 _KEEP_SETTINGS = frozenset({_K.TRANS_STMT_BEGIN, _K.TRANS_STMT_START, _K.TRANS_STMT_SAVEPOINT, _K.TRANS_STMT_RELEASE})
 
 _ROLE_SETTINGS = frozenset({"role", "session_authorization"})
-
-Collector = Callable[[Any, Environment], str]
-"""Reports the accesses of a statement; its command tag."""
 
 
 def _transaction(node: ast.TransactionStmt, env: Environment) -> str:
@@ -152,7 +151,7 @@ def _copy(node: ast.CopyStmt, env: Environment) -> str:
 def _copy_relation(node: ast.CopyStmt, env: Environment) -> None:
     assert node.relation is not None
     relation = env.find_relation(node.relation)
-    columns = functions.names_of(node.attlist) or relation.columns
+    columns = functions.names_of(node.attlist) or [c for c in relation.columns if c not in relation.generated]
     env.relation_access(_P.INSERT if node.is_from else _P.SELECT, relation, columns)
     if node.whereClause is not None:
         level = Level(env, collect)
@@ -168,9 +167,21 @@ def _lock(node: ast.LockStmt, env: Environment) -> str:
     return "LOCK TABLE"
 
 
+def _cascaded(node: ast.TruncateStmt, relation: Relation) -> tuple[tuple[str, str], ...]:
+    """CASCADE empties the tables whose foreign keys point here as well."""
+    return relation.referenced_by if node.behavior == _DROP_CASCADE else ()
+
+
+_DROP_CASCADE = 1
+
+
 def _truncate(node: ast.TruncateStmt, env: Environment) -> str:
     for name in node.relations or ():
-        env.relation_access(_P.TRUNCATE, env.find_relation(name))
+        relation = env.find_relation(name)
+        touched = [relation, *(env.catalog.relation(*n) for n in _cascaded(node, relation))]
+        for one in touched:
+            if one is not None:
+                env.relation_access(_P.TRUNCATE, one)
     return "TRUNCATE TABLE"
 
 
@@ -197,10 +208,19 @@ def _vacuum(node: ast.VacuumStmt, env: Environment) -> str:
     return "VACUUM" if node.is_vacuumcmd else "ANALYZE"
 
 
+def _reindex(node: ast.ReindexStmt, env: Environment) -> str:
+    if node.relation is not None:
+        touch_relation(env, _P.MAINTAIN, env.find_relation(node.relation))
+    else:
+        schema = node.kind == ReindexObjectType.REINDEX_OBJECT_SCHEMA
+        env.touch(_P.MAINTAIN, Kind.TABLE, "*", node.name if schema else "*")
+    return "REINDEX"
+
+
 def _maintain(tag: str) -> Collector:
     def collector(node: Any, env: Environment) -> str:
         if node.relation is not None:
-            env.relation_access(_P.MAINTAIN, env.find_relation(node.relation))
+            touch_relation(env, _P.MAINTAIN, env.find_relation(node.relation))
         else:
             env.touch(_P.MAINTAIN, Kind.TABLE, "*", "*")
         return tag
@@ -209,14 +229,16 @@ def _maintain(tag: str) -> Collector:
 
 
 def _call(node: ast.CallStmt, env: Environment) -> str:
-    walk(node.funccall, Level(env, collect))
+    level = Level(env, collect)
+    level.procedure = True
+    walk(node.funccall, level)
     env.unsettles = True
     return "CALL"
 
 
 def _do(node: ast.DoStmt, env: Environment) -> str:
     languages = [d.arg.sval for d in node.args or () if d.defname == "language" and isinstance(d.arg, ast.String)]
-    env.touch(_P.RUN, Kind.LANGUAGE, languages[0] or "plpgsql" if languages else "plpgsql")
+    env.touch(_P.RUN, Kind.LANGUAGE, (languages[0] or "plpgsql").lower() if languages else "plpgsql")
     env.unsettles = env.changes_catalog = True
     return "DO"
 
@@ -243,7 +265,7 @@ def _opaque(what: str) -> Collector:
     return collector
 
 
-UTILITIES: dict[type, Collector] = {
+SESSION: dict[type, Collector] = {
     ast.TransactionStmt: _transaction,
     ast.VariableSetStmt: _set,
     ast.VariableShowStmt: _show,
@@ -262,7 +284,7 @@ UTILITIES: dict[type, Collector] = {
     ast.NotifyStmt: _notify,
     ast.VacuumStmt: _vacuum,
     ast.ClusterStmt: _maintain("CLUSTER"),
-    ast.ReindexStmt: _maintain("REINDEX"),
+    ast.ReindexStmt: _reindex,
     ast.RefreshMatViewStmt: _maintain("REFRESH MATERIALIZED VIEW"),
     ast.CallStmt: _call,
     ast.DoStmt: _do,
