@@ -8,46 +8,55 @@ from collections.abc import Callable
 from typing import Any
 
 from pglast import ast
-from pglast.enums import A_Expr_Kind
+from pglast.enums import A_Expr_Kind, SubLinkType
 
 from pgguard.model.control import FetchCursor
 from pgguard.model.sqlstate import SqlState
-from pgguard.sql import functions
+from pgguard.sql import functions, types
 from pgguard.sql.environment import Opaque, Unresolved
 from pgguard.sql.level import Level
+from pgguard.sql.overloads import Candidate
 from pgguard.sql.scope import Item, RelationItem
+from pgguard.sql.types import ANYTHING, BIT, BOOLEAN, INTEGER, NUMERIC, RECORD, TEXT, UNKNOWN
 
-_TRANSPARENT = (
-    ast.A_ArrayExpr, ast.A_Indices, ast.BoolExpr, ast.BooleanTest, ast.CaseExpr, ast.CaseWhen, ast.CoalesceExpr,
-    ast.CollateClause, ast.GroupingFunc, ast.GroupingSet, ast.JsonAggConstructor, ast.JsonArgument, ast.JsonArrayAgg,
-    ast.JsonArrayConstructor, ast.JsonBehavior, ast.JsonFuncExpr, ast.JsonIsPredicate,
-    ast.JsonKeyValue, ast.JsonObjectAgg, ast.JsonObjectConstructor, ast.JsonOutput, ast.JsonParseExpr,
-    ast.JsonReturning, ast.JsonScalarExpr, ast.JsonSerializeExpr, ast.JsonTablePathSpec, ast.JsonValueExpr,
-    ast.MinMaxExpr, ast.MultiAssignRef, ast.NamedArgExpr, ast.NullTest, ast.ResTarget, ast.RowExpr, ast.SortBy,
-    ast.WindowDef, ast.XmlExpr, ast.XmlSerialize,
-)  # fmt: skip
+_TRANSPARENT: dict[type, int] = {
+    ast.A_Indices: ANYTHING, ast.BoolExpr: BOOLEAN, ast.BooleanTest: BOOLEAN, ast.CaseWhen: ANYTHING,
+    ast.GroupingFunc: INTEGER, ast.GroupingSet: ANYTHING, ast.JsonAggConstructor: ANYTHING, ast.JsonArgument: ANYTHING,
+    ast.JsonArrayAgg: ANYTHING, ast.JsonArrayConstructor: ANYTHING, ast.JsonBehavior: ANYTHING,
+    ast.JsonFuncExpr: ANYTHING, ast.JsonIsPredicate: BOOLEAN, ast.JsonKeyValue: ANYTHING, ast.JsonObjectAgg: ANYTHING,
+    ast.JsonObjectConstructor: ANYTHING, ast.JsonOutput: ANYTHING, ast.JsonParseExpr: ANYTHING,
+    ast.JsonReturning: ANYTHING, ast.JsonScalarExpr: ANYTHING, ast.JsonSerializeExpr: ANYTHING,
+    ast.JsonTablePathSpec: ANYTHING, ast.JsonValueExpr: ANYTHING, ast.MultiAssignRef: ANYTHING, ast.NullTest: BOOLEAN,
+    ast.ResTarget: ANYTHING, ast.RowExpr: RECORD, ast.WindowDef: ANYTHING, ast.XmlExpr: ANYTHING,
+    ast.XmlSerialize: ANYTHING,
+}  # fmt: skip
+"""Node classes that only hold others, with the type they give."""
 
-_LEAVES = (
-    ast.A_Const, ast.A_Star, ast.BitString, ast.Boolean, ast.Float, ast.Integer, ast.JsonFormat, ast.MergeSupportFunc,
-    ast.ParamRef, ast.SetToDefault, ast.SQLValueFunction, ast.String, ast.TypeName,
-)  # fmt: skip
+_LEAVES: dict[type, int] = {
+    ast.A_Star: ANYTHING, ast.BitString: BIT, ast.Boolean: BOOLEAN, ast.Float: NUMERIC, ast.Integer: INTEGER,
+    ast.JsonFormat: ANYTHING, ast.MergeSupportFunc: TEXT, ast.ParamRef: ANYTHING, ast.SetToDefault: UNKNOWN,
+    ast.SQLValueFunction: ANYTHING, ast.String: UNKNOWN, ast.TypeName: ANYTHING,
+}  # fmt: skip
+"""Node classes that hold nothing, with the type they give. A parameter's type is the client's to declare."""
 
 
-def walk(node: Any, level: Level) -> None:
-    """Walk an expression, a list of them, or nothing."""
+def walk(node: Any, level: Level) -> int:
+    """Walk an expression, a list of them, or nothing; the type of the expression."""
     if node is None or isinstance(node, (str, int, float, bool)):
-        return
+        return ANYTHING
     if isinstance(node, (tuple, list)):
         for item in node:
             walk(item, level)
-        return
+        return ANYTHING
     handler = _HANDLERS.get(type(node))
     if handler is not None:
-        handler(node, level)
-    elif isinstance(node, _TRANSPARENT):
+        return handler(node, level)
+    if type(node) in _TRANSPARENT:
         walk_inside(node, level)
-    elif not isinstance(node, _LEAVES):
-        raise Opaque(f"an expression of kind {type(node).__name__} is not understood")
+        return _TRANSPARENT[type(node)]
+    if type(node) in _LEAVES:
+        return _LEAVES[type(node)]
+    raise Opaque(f"an expression of kind {type(node).__name__} is not understood")
 
 
 def walk_inside(node: Any, level: Level) -> None:
@@ -58,41 +67,52 @@ def walk_inside(node: Any, level: Level) -> None:
             walk(value, level)
 
 
-def _column_ref(node: ast.ColumnRef, level: Level) -> None:
+def _each(nodes: Any, level: Level) -> list[int]:
+    return [walk(node, level) for node in nodes or ()]
+
+
+# names
+
+
+def _column_ref(node: ast.ColumnRef, level: Level) -> int:
     fields: list[Any] = list(node.fields or ())
     if isinstance(fields[-1], ast.A_Star):
         _star(functions.names_of(fields[:-1]), node, level)
-        return
+        return ANYTHING
     names = functions.names_of(fields)
     if len(names) == 1:
-        _bare_name(names[0], node, level)
-        return
+        return _bare_name(names[0], node, level)
     item = level.scope.alias(names[-2], names[-3] if len(names) > 2 else None)
     if item is None:
         raise _no_item(names[:-1], node)
-    if item.has(names[-1]):
-        item.read(names[-1])
-    else:
-        _field_or_function(item, names, node, level)
+    if not item.has(names[-1]):
+        return _function_of_row(item, names, node, level)
+    item.read(names[-1])
+    if item.columns is None:  # it may be a function of the row as well
+        for function in functions.row_functions(level.env, names[-1]):
+            functions.report(level.env, function, ())
+    return item.type_of(names[-1])
 
 
-def _bare_name(name: str, node: ast.ColumnRef, level: Level) -> None:
-    if level.scope.column(name, node.location):
-        return
+def _bare_name(name: str, node: ast.ColumnRef, level: Level) -> int:
+    found = level.scope.column(name, node.location)
+    if found is not None:
+        return found
     item = level.scope.alias(name)
     if item is None:
         raise Unresolved(SqlState.UNDEFINED_COLUMN, f'column "{name}" does not exist', node.location)
     item.read_all()  # the whole row
+    return item.row_type
 
 
-def _field_or_function(item: Item, names: list[str], node: ast.ColumnRef, level: Level) -> None:
+def _function_of_row(item: Item, names: list[str], node: ast.ColumnRef, level: Level) -> int:
     """`t.f` where t has no column f: a function of the row, if there is one (PostgreSQL docs, section 8.16.5)."""
-    found = functions.find_functions(level.env, [names[-1]], 1)
-    if not found:
+    called = functions.Call([names[-1]], (None,), (item.row_type,))
+    if not functions.candidates(level.env, called):
         raise Unresolved(SqlState.UNDEFINED_COLUMN, f"column {'.'.join(names)} does not exist", node.location)
     item.read_all()
-    for function in found:
-        functions.report(level.env, function, ())
+    found = functions.call(level.env, called)
+    return functions.result_of(level.env, found, called.types)
 
 
 def _star(names: list[str], node: ast.ColumnRef, level: Level) -> None:
@@ -109,54 +129,232 @@ def _no_item(names: list[str], node: ast.ColumnRef) -> Unresolved:
     return Unresolved(SqlState.UNDEFINED_TABLE, f'missing FROM-clause entry for table "{names[-1]}"', node.location)
 
 
-def _func_call(node: ast.FuncCall, level: Level) -> None:
-    arguments = tuple(node.args or ())
-    walk((arguments, node.agg_order, node.agg_filter, node.over), level)
-    given = arguments
-    if node.agg_within_group:
-        given += tuple(node.agg_order or ())
-    functions.call(level.env, functions.names_of(node.funcname), given, node.location)
-
-
-def _a_expr(node: ast.A_Expr, level: Level) -> None:
-    walk((node.lexpr, node.rexpr), level)
-    if node.kind not in {A_Expr_Kind.AEXPR_BETWEEN, A_Expr_Kind.AEXPR_NOT_BETWEEN}:
-        functions.operator(level.env, functions.names_of(node.name))
-        return
-    for name in (">=", "<=", "<", ">"):
-        functions.operator(level.env, [name])
-
-
-def _sub_link(node: ast.SubLink, level: Level) -> None:
-    walk(node.testexpr, level)
-    if node.operName:
-        functions.operator(level.env, functions.names_of(node.operName))
-    level.query(node.subselect, level.inner(level.scope))
-
-
-def _type_cast(node: ast.TypeCast, level: Level) -> None:
-    walk(node.arg, level)
-    functions.cast(level.env, node.typeName)
-
-
-def _indirection(node: ast.A_Indirection, level: Level) -> None:
-    """`(x).field`, `x[1]`, `(x).*`. A field of a whole row may be a function too."""
-    walk(node.arg, level)
+def _indirection(node: ast.A_Indirection, level: Level) -> int:
+    """`(x).field`, `x[1]`, `(x).*`. A field that the row does not have is a function of it."""
+    type_ = walk(node.arg, level)
+    row = _row_item(node.arg, level)
     for step in node.indirection or ():
         if isinstance(step, ast.String):
-            for function in functions.find_functions(level.env, [step.sval or ""], 1):
-                if isinstance(node.arg, (ast.ColumnRef, ast.RowExpr)) and function.schema != "pg_catalog":
-                    functions.report(level.env, function, ())
+            name = step.sval or ""
+            if row is not None and row.columns is not None and row.has(name):
+                type_ = row.type_of(name)
+            else:
+                type_ = _field(type_, name, level)
+            row = None
+        elif isinstance(step, ast.A_Indices):
+            walk(step, level)
+            type_ = _subscripted(type_, step, level)
         else:
             walk(step, level)
+    return type_
 
 
-def _current_of(node: ast.CurrentOfExpr, level: Level) -> None:
+def _row_item(node: Any, level: Level) -> Item | None:
+    """The item whose whole row an expression is."""
+    if not isinstance(node, ast.ColumnRef) or len(node.fields or ()) != 1:
+        return None
+    name = functions.names_of(node.fields)[0]
+    return level.scope.alias(name) if not any(i.shows(name) for i in level.scope.items) else None
+
+
+def _field(type_: int, name: str, level: Level) -> int:
+    catalog = level.env.catalog
+    known = catalog.type_by_oid(types.base(catalog, type_))
+    relation = catalog.relation_by_oid(known.relation) if known is not None and known.relation else None
+    if relation is not None and name in relation.columns:
+        return relation.type_of(name)
+    called = functions.Call([name], (None,), (type_,))
+    for function in functions.row_functions(level.env, name):
+        takes = function.argument_types[0] if function.argument_types else ANYTHING
+        if types.converts(catalog, type_, takes):
+            functions.report(level.env, function, ())
+    found = functions.candidates(level.env, called)
+    return functions.result_of(level.env, found, called.types) if found else ANYTHING
+
+
+def _subscripted(type_: int, step: ast.A_Indices, level: Level) -> int:
+    known = level.env.catalog.type_by_oid(types.base(level.env.catalog, type_))
+    if known is None or not known.is_array:
+        return type_ if type_ == types.JSONB else ANYTHING
+    return type_ if step.is_slice else known.element
+
+
+# calls
+
+
+def _func_call(node: ast.FuncCall, level: Level) -> int:
+    return function_call(node, level)[1]
+
+
+def function_call(node: ast.FuncCall, level: Level) -> tuple[list[Candidate], int]:
+    """A call: the functions it may be, and the type it gives."""
+    arguments: tuple[Any, ...] = tuple(node.args or ())
+    given = _each(arguments, level)
+    ordered = _each(node.agg_order, level)
+    walk((node.agg_filter, node.over), level)
+    if node.agg_within_group:
+        arguments += tuple(node.agg_order or ())
+        given += ordered
+    called = functions.Call(
+        functions.names_of(node.funcname),
+        arguments,
+        given,
+        variadic=bool(node.func_variadic),
+        procedure=level.procedure,
+        location=node.location,
+    )
+    found = functions.call(level.env, called)
+    if not found:
+        return found, types.named_by(level.env, called.parts) or ANYTHING
+    return found, functions.result_of(level.env, found, given)
+
+
+def _sort_by(node: ast.SortBy, level: Level) -> int:
+    type_ = walk(node.node, level)
+    if node.useOp:
+        functions.operator(level.env, functions.names_of(node.useOp), type_, type_)
+    return type_
+
+
+def _a_expr(node: ast.A_Expr, level: Level) -> int:
+    name = functions.names_of(node.name)
+    match node.kind:
+        case A_Expr_Kind.AEXPR_IN:
+            for item in node.rexpr if isinstance(node.rexpr, tuple) else (node.rexpr,):
+                _compared(name, node.lexpr, item, level)
+            return BOOLEAN
+        case A_Expr_Kind.AEXPR_OP_ANY | A_Expr_Kind.AEXPR_OP_ALL:
+            left, right = walk(node.lexpr, level), walk(node.rexpr, level)
+            functions.operator(level.env, name, left, types.element(level.env.catalog, right))
+            return BOOLEAN
+        case (
+            A_Expr_Kind.AEXPR_BETWEEN
+            | A_Expr_Kind.AEXPR_NOT_BETWEEN
+            | A_Expr_Kind.AEXPR_BETWEEN_SYM
+            | A_Expr_Kind.AEXPR_NOT_BETWEEN_SYM
+        ):
+            _between(node, level)
+            return BOOLEAN
+        case A_Expr_Kind.AEXPR_NULLIF:
+            _compared(name, node.lexpr, node.rexpr, level)
+            return walk(node.lexpr, level)
+        case A_Expr_Kind.AEXPR_DISTINCT | A_Expr_Kind.AEXPR_NOT_DISTINCT:
+            _compared(name, node.lexpr, node.rexpr, level)
+            return BOOLEAN
+        case _:
+            return _compared(name, node.lexpr, node.rexpr, level)
+
+
+def _compared(name: list[str], left: Any, right: Any, level: Level) -> int:
+    """An operator over two expressions; over rows that are written out, over each pair of their fields."""
+    if left is None:
+        return functions.operator(level.env, name, walk(right, level))
+    lefts = _each(left.args, level) if isinstance(left, ast.RowExpr) else None
+    if lefts is None:
+        return functions.operator(level.env, name, walk(left, level), walk(right, level))
+    if isinstance(right, ast.RowExpr):
+        rights = _each(right.args, level)
+    elif isinstance(right, ast.SubLink) and right.subLinkType == SubLinkType.EXPR_SUBLINK:
+        columns = level.query(right.subselect, level.inner(level.scope))
+        rights = [c.type for c in columns] if columns is not None else [ANYTHING] * len(lefts)
+    else:
+        return functions.operator(level.env, name, RECORD, walk(right, level))
+    for one, other in zip(lefts, rights, strict=False):
+        functions.operator(level.env, name, one, other)
+    return BOOLEAN
+
+
+def _between(node: ast.A_Expr, level: Level) -> None:
+    """BETWEEN is two comparisons; BETWEEN SYMMETRIC tries the bounds both ways round."""
+    lower, upper = node.rexpr  # type: ignore[misc]  # the grammar gives two
+    symmetric = node.kind in {A_Expr_Kind.AEXPR_BETWEEN_SYM, A_Expr_Kind.AEXPR_NOT_BETWEEN_SYM}
+    negated = node.kind in {A_Expr_Kind.AEXPR_NOT_BETWEEN, A_Expr_Kind.AEXPR_NOT_BETWEEN_SYM}
+    above, below = ("<", ">") if negated else (">=", "<=")
+    for first, last in ((lower, upper), (upper, lower)) if symmetric else ((lower, upper),):
+        _compared([above], node.lexpr, first, level)
+        _compared([below], node.lexpr, last, level)
+
+
+def _sub_link(node: ast.SubLink, level: Level) -> int:
+    catalog = level.env.catalog
+    row = node.testexpr
+    lefts = _each(row.args, level) if isinstance(row, ast.RowExpr) else [walk(row, level)]
+    columns = level.query(node.subselect, level.inner(level.scope))
+    first = columns[0].type if columns else ANYTHING
+    if node.subLinkType in {SubLinkType.ANY_SUBLINK, SubLinkType.ALL_SUBLINK}:
+        rights = [c.type for c in columns] if columns is not None else [ANYTHING] * len(lefts)
+        for left, right in zip(lefts, rights, strict=False):
+            functions.operator(level.env, functions.names_of(node.operName) or ["="], left, right)
+        return BOOLEAN
+    if node.subLinkType == SubLinkType.ARRAY_SUBLINK:
+        return types.array_of(catalog, TEXT if first == UNKNOWN else first)
+    return first if node.subLinkType == SubLinkType.EXPR_SUBLINK else BOOLEAN
+
+
+def _type_cast(node: ast.TypeCast, level: Level) -> int:
+    source, target = walk(node.arg, level), types.named(level.env, node.typeName)
+    if isinstance(node.arg, (ast.A_ArrayExpr, ast.RowExpr)):
+        source = ANYTHING if isinstance(node.arg, ast.RowExpr) else source
+        if isinstance(node.arg, ast.RowExpr):
+            _row_cast(node.arg, target, level)
+            return target
+    functions.convert(level.env, source, target, "e")
+    return target
+
+
+def _row_cast(row: ast.RowExpr, target: int, level: Level) -> None:
+    """ROW(…)::type converts each field to that of the type."""
+    known = level.env.catalog.type_by_oid(types.base(level.env.catalog, target))
+    relation = level.env.catalog.relation_by_oid(known.relation) if known is not None and known.relation else None
+    given = _each(row.args, level)
+    wanted = relation.types if relation is not None and relation.types else (ANYTHING,) * len(given)
+    for source, field in zip(given, wanted, strict=False):
+        functions.convert(level.env, source, field, "e")
+
+
+# what gives one of several
+
+
+def _case(node: ast.CaseExpr, level: Level) -> int:
+    subject = walk(node.arg, level) if node.arg is not None else None
+    results = [] if node.defresult is None else [walk(node.defresult, level)]
+    for when in node.args or ():
+        condition = walk(when.expr, level)
+        results.append(walk(when.result, level))
+        if subject is not None:
+            functions.operator(level.env, ["="], TEXT if subject == UNKNOWN else subject, condition)
+    return types.common(level.env.catalog, results)
+
+
+def _common(node: Any, level: Level) -> int:
+    """COALESCE, GREATEST, LEAST."""
+    return types.common(level.env.catalog, _each(node.args, level))
+
+
+def _array(node: ast.A_ArrayExpr, level: Level) -> int:
+    inner = _each(node.elements, level)
+    if any(isinstance(element, ast.A_ArrayExpr) for element in node.elements or ()):
+        return types.common(level.env.catalog, inner)
+    return types.array_of(level.env.catalog, types.common(level.env.catalog, inner))
+
+
+def _inner(node: Any, level: Level) -> int:
+    """COLLATE and `name => value` are of the type of what they hold."""
+    return walk(node.arg, level)
+
+
+def _constant(node: ast.A_Const, level: Level) -> int:
+    del level
+    return types.of_constant(node)
+
+
+def _current_of(node: ast.CurrentOfExpr, level: Level) -> int:
     """WHERE CURRENT OF reads through a cursor."""
     level.env.control = FetchCursor(node.cursor_name or "")
+    return BOOLEAN
 
 
-_HANDLERS: dict[type, Callable[[Any, Level], None]] = {
+_HANDLERS: dict[type, Callable[[Any, Level], int]] = {
     ast.ColumnRef: _column_ref,
     ast.FuncCall: _func_call,
     ast.A_Expr: _a_expr,
@@ -164,6 +362,14 @@ _HANDLERS: dict[type, Callable[[Any, Level], None]] = {
     ast.TypeCast: _type_cast,
     ast.A_Indirection: _indirection,
     ast.CurrentOfExpr: _current_of,
+    ast.SortBy: _sort_by,
+    ast.CaseExpr: _case,
+    ast.CoalesceExpr: _common,
+    ast.MinMaxExpr: _common,
+    ast.A_ArrayExpr: _array,
+    ast.CollateClause: _inner,
+    ast.NamedArgExpr: _inner,
+    ast.A_Const: _constant,
 }
 
 

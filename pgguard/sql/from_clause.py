@@ -8,11 +8,14 @@ from typing import Any
 
 from pglast import ast
 
-from pgguard.sql import functions
+from pgguard.sql import functions, types
+from pgguard.sql.catalog import Function
 from pgguard.sql.environment import Opaque
-from pgguard.sql.expressions import output_name, walk
-from pgguard.sql.level import Columns, Level
-from pgguard.sql.scope import Item, JoinItem, RelationItem, Scope
+from pgguard.sql.expressions import function_call, output_name, walk
+from pgguard.sql.level import Columns, Level, renamed, settled
+from pgguard.sql.overloads import Candidate
+from pgguard.sql.scope import Column, Item, JoinItem, RelationItem, Scope, columns_of, merged_type
+from pgguard.sql.types import ANYTHING, BIGINT
 
 Merged = dict[str, list[tuple[Item, str]]]
 
@@ -40,7 +43,7 @@ def _entry(node: Any, level: Level) -> tuple[list[Item], Merged]:
         case ast.RangeSubselect():
             around = level.scope if node.lateral else level.scope.around
             inside = level.inner(around)
-            columns = level.query(node.subquery, inside)
+            columns = settled(level.query(node.subquery, inside))
             item = Item(_alias(node.alias), _renamed(columns, node.alias))
             item.inside = inside.scope
             return [item], {}
@@ -53,7 +56,7 @@ def _entry(node: Any, level: Level) -> tuple[list[Item], Merged]:
             walk((node.docexpr, node.rowexpr, node.namespaces), level)
             for column in node.columns or ():
                 walk((column.colexpr, column.coldefexpr), level)
-            names = [column.colname for column in node.columns or ()]
+            names: Columns = [Column(c.colname or "", types.named(level.env, c.typeName)) for c in node.columns or ()]
             return [Item(_alias(node.alias, "xmltable"), _renamed(names, node.alias))], {}
         case ast.JsonTable():
             walk((node.context_item, node.pathspec, node.passing, node.on_error), level)
@@ -80,7 +83,7 @@ def relation_item(node: ast.RangeVar, level: Level) -> RelationItem:
         _invoker_view(relation.definition, level)
     schema = None if node.alias else relation.schema
     return RelationItem(
-        relation, _alias(node.alias, node.relname or ""), _renamed(list(relation.columns), node.alias), schema
+        relation, _alias(node.alias, node.relname or ""), _renamed(columns_of(relation), node.alias), schema
     )
 
 
@@ -98,48 +101,85 @@ def _alias(alias: ast.Alias | None, otherwise: str = "") -> str:
 
 def _renamed(columns: Columns, alias: ast.Alias | None) -> Columns:
     """The columns under an alias's column names, which may be fewer."""
-    names = functions.names_of(alias.colnames) if alias is not None else []
-    if columns is None:
-        return None
-    return [*names, *columns[len(names) :]] if names else columns
+    return columns if alias is None else renamed(columns, functions.names_of(alias.colnames))
 
 
 def _range_function(node: ast.RangeFunction, level: Level) -> Item:
     """A function in FROM always sees what is to its left."""
-    columns: list[str] | None = []
+    columns: Columns = []
+    rows = []
     first = ""
     for pair in node.functions or ():
         call, definitions = pair if isinstance(pair, tuple) else (pair, None)
-        walk(call, level)
         name = output_name(call)
         first = first or name
-        found = _function_columns(call, definitions, _alias(node.alias, name), level)
-        columns = None if columns is None or found is None else [*columns, *found]
+        for one in _unnested(call):
+            found, row = _function_columns(one, definitions, _alias(node.alias, name), level)
+            rows.append(row)
+            columns = None if columns is None or found is None else [*columns, *found]
     if node.coldeflist:
-        columns = [definition.colname or "" for definition in node.coldeflist]
+        columns = _defined(node.coldeflist, level)
     if node.ordinality and columns is not None:
-        columns = [*columns, "ordinality"]
-    return Item(_alias(node.alias, first), _renamed(columns, node.alias))
+        columns = [*columns, Column("ordinality", BIGINT)]
+    item = Item(_alias(node.alias, first), _renamed(columns, node.alias))
+    if len(rows) == 1 and not node.ordinality:
+        item.row_type = rows[0]
+    return item
 
 
-def _function_columns(call: Any, definitions: Any, alias: str, level: Level) -> Columns:
-    if definitions:
-        return [definition.colname for definition in definitions]
+def _defined(definitions: Any, level: Level) -> list[Column]:
+    return [Column(definition.colname, types.named(level.env, definition.typeName)) for definition in definitions]
+
+
+def _unnested(call: Any) -> list[Any]:
+    """`unnest(a, b)` is one unnest beside another (PostgreSQL docs, section 7.2.1.4)."""
+    if not isinstance(call, ast.FuncCall) or functions.names_of(call.funcname)[-1] != "unnest":
+        return [call]
+    return [ast.FuncCall(funcname=call.funcname, args=(argument,)) for argument in call.args or ()]
+
+
+def _function_columns(call: Any, definitions: Any, alias: str, level: Level) -> tuple[Columns, int]:
+    """The columns of a function in FROM, and the type of its row."""
     if not isinstance(call, ast.FuncCall):
-        return [alias]
-    found = functions.find_functions(level.env, functions.names_of(call.funcname), len(call.args or ()))
-    shapes = {function.columns for function in found}
+        return [Column(alias, walk(call, level))], types.RECORD
+    found, result = function_call(call, level)
+    if definitions:
+        return _defined(definitions, level), types.RECORD
+    composite = level.env.catalog.type_by_oid(result)
+    relation = level.env.catalog.relation_by_oid(composite.relation) if composite and composite.relation else None
+    if relation is not None:
+        return columns_of(relation), result
+    shapes = {_shape(candidate) for candidate in found}
     if len(shapes) != 1:
-        return None
+        return (None if found else [Column(alias, result)]), ANYTHING
     (shape,) = shapes
-    return [alias] if shape is None else list(shape) or None
+    if shape is None:
+        open_ended = result == ANYTHING
+        return (None if open_ended else [Column(alias, result)]), result
+    return list(shape) or None, types.RECORD
 
 
-def _json_columns(columns: Any, level: Level) -> list[str]:
-    names: list[str] = []
+def _shape(candidate: Candidate) -> tuple[Column, ...] | None:
+    function = candidate.target
+    assert isinstance(function, Function)
+    if function.columns is None:
+        return None
+    known = function.column_types or (ANYTHING,) * len(function.columns)
+    return tuple(
+        Column(name, ANYTHING if type_ in types.POLYMORPHIC else type_)
+        for name, type_ in zip(function.columns, known, strict=True)
+    )
+
+
+def _json_columns(columns: Any, level: Level) -> list[Column]:
+    names: list[Column] = []
     for column in columns or ():
         walk((column.pathspec, column.on_empty, column.on_error), level)
-        names += _json_columns(column.columns, level) if column.columns else [column.name]
+        names += (
+            _json_columns(column.columns, level)
+            if column.columns
+            else [Column(column.name, types.named(level.env, column.typeName))]
+        )
     return names
 
 
@@ -169,9 +209,15 @@ def _join(node: ast.JoinExpr, level: Level) -> tuple[list[Item], Merged]:
     inside.scope.merged = dict(merged)
     walk(node.quals, inside)
     if using:
-        functions.operator(level.env, ["="])
+        for name in using:
+            sides = [item.type_of(column) for item, column in merged[name]]
+            functions.operator(level.env, ["="], sides[0] if sides else ANYTHING, sides[-1] if sides else ANYTHING)
     if node.join_using_alias is not None:
-        named = JoinItem(_alias(node.join_using_alias), [(n, merged[n]) for n in using], open_ended=False)
+        named = JoinItem(
+            _alias(node.join_using_alias),
+            [(Column(n, merged_type(merged[n])), merged[n]) for n in using],
+            open_ended=False,
+        )
         named.visible = False
         items = [*items, named]
     if node.alias is None:
@@ -180,16 +226,16 @@ def _join(node: ast.JoinExpr, level: Level) -> tuple[list[Item], Merged]:
 
 
 def _aliased_join(alias: ast.Alias, items: list[Item], merged: Merged) -> Item:
-    columns = list(merged.items())
+    columns = [(Column(name, merged_type(behind)), behind) for name, behind in merged.items()]
     open_ended = False
     for item in items:
         if item.visible:
             open_ended = open_ended or item.columns is None
             for name in item.columns or ():
                 if name not in item.hidden:
-                    columns.append((name, [(item, name)]))
-    renamed = _renamed([name for name, _ in columns], alias) or []
-    behind = [(new, old[1]) for new, old in zip(renamed, columns, strict=False)]
+                    columns.append((Column(name, item.type_of(name)), [(item, name)]))  # noqa: PERF401  # clearer so
+    new_names = _renamed([column for column, _ in columns], alias) or []
+    behind = [(new, old[1]) for new, old in zip(new_names, columns, strict=False)]
     item = JoinItem(_alias(alias), behind, open_ended=open_ended)
     item.inside = Scope()
     item.inside.items = items

@@ -1,22 +1,36 @@
-"""Calls of functions, operators and casts: which ones the database may pick, and the access that each is.
+"""Calls of functions, operators and casts: which ones the database picks, and the access that each is.
 
-Which overload the database picks depends on types. Candidates are told apart by the number of arguments here, and every
-one that the search_path can reach is an access: more than the database will use, never less (design, section 4).
+Which overload it is depends on types: overloads.py tells them apart as PostgreSQL does. Where a type is not known,
+every one that the search_path can reach is an access: more than the database will use, never less (design, section 4).
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pglast import ast
 
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
 from pgguard.model.sqlstate import SqlState
-from pgguard.sql.catalog import Function
+from pgguard.sql import types
+from pgguard.sql.catalog import Function, Operator
 from pgguard.sql.environment import Environment, Unresolved
+from pgguard.sql.overloads import Candidate, choose
 from pgguard.sql.special_functions import SPECIAL_FUNCTIONS
+from pgguard.sql.types import ANYTHING, UNKNOWN
 
 _BUILT_IN = "pg_catalog"
 ANY_OBJECT = "*"
+
+
+class Call(NamedTuple):
+    """A call as written: its arguments, their types, and whether the last is marked VARIADIC."""
+
+    parts: Sequence[str]
+    arguments: Sequence[Any] = ()
+    types: Sequence[int] = ()
+    variadic: bool = False
+    procedure: bool = False
+    location: int | None = None
 
 
 def names_of(nodes: Iterable[Any] | None) -> list[str]:
@@ -24,34 +38,131 @@ def names_of(nodes: Iterable[Any] | None) -> list[str]:
     return [node.sval for node in nodes or ()]
 
 
-def find_functions(env: Environment, parts: Sequence[str], count: int) -> list[Function]:
-    """All functions that a call with this many arguments may mean."""
-    found = [f for f in env.catalog.functions(parts[-1]) if f.takes(count)]
+def _ranks(env: Environment, parts: Sequence[str]) -> dict[str, int]:
+    """The schemas in which a name may be found, and the place of each in the search_path."""
     if len(parts) > 1:
-        return [f for f in found if f.schema == parts[-2]]
+        schema = parts[-2]
+        if schema == "pg_temp":
+            schema = next((s for s in env.settings.search_path if s.startswith("pg_temp_")), schema)
+        return {schema: 0}
     env.needs_settings = True
-    return [f for f in found if f.schema in env.settings.search_path]
+    return {schema: rank for rank, schema in enumerate(env.settings.search_path) if not schema.startswith("pg_temp")}
 
 
-def call(env: Environment, parts: Sequence[str], arguments: Sequence[Any], location: int | None) -> list[Function]:
-    """Report a call's accesses; the candidates. Raises Unresolved (42883) where there is none.
-
-    A call of one argument may also be a cast written as a call, or the field of a row: neither is a function.
-    """
-    found = find_functions(env, parts, len(arguments))
-    if not found:
-        if len(arguments) == 1 and (_is_type(env, parts) or isinstance(arguments[0], ast.ColumnRef)):
-            return []
-        name = ".".join(parts)
-        raise Unresolved(
-            SqlState.UNDEFINED_FUNCTION,
-            f"function {name}({', '.join('unknown' for _ in arguments)}) does not exist",
-            location,
-            "No function matches the given name and argument types. You might need to add explicit type casts.",
-        )
-    for function in found:
-        report(env, function, arguments)
+def candidates(env: Environment, call: Call) -> list[Candidate]:
+    """All functions that take this number of arguments, with these names."""
+    ranks = _ranks(env, call.parts)
+    found = []
+    for function in env.catalog.functions(call.parts[-1]):
+        rank = ranks.get(function.schema)
+        if rank is None:
+            continue
+        taken = _taken(function, call)
+        if taken is not None:
+            spread = (function.variadic and not call.variadic) or len(taken) < len(function.arguments)
+            found.append(Candidate(function, taken, rank, spread))
     return found
+
+
+def _taken(function: Function, call: Call) -> tuple[int, ...] | None:
+    """The types that the function takes the call's arguments as; None where it takes no such call."""
+    count = len(call.arguments)
+    own = function.argument_types or (ANYTHING,) * len(function.arguments)
+    if call.procedure and count > len(own):  # a procedure's OUT arguments are written in the call too
+        return own + (ANYTHING,) * (count - len(own))
+    positions = _positions(function, call.arguments)
+    if positions is None:
+        return None
+    if function.variadic and not call.variadic and count >= len(own) and positions == list(range(count)):
+        fixed = own[:-1]
+        return fixed + (function.variadic_type,) * (count - len(fixed))
+    if not function.variadic or call.variadic or count < len(own):
+        given = set(positions)
+        least = len(own) - _defaults(function)
+        if all(0 <= p < len(own) for p in given) and all(p in given for p in range(least)):
+            return tuple(own[p] for p in positions)
+    return None
+
+
+def _defaults(function: Function) -> int:
+    """How many of the last arguments may be left out."""
+    return len(function.arguments) - function.required - (1 if function.variadic else 0)
+
+
+def _positions(function: Function, arguments: Sequence[Any]) -> list[int] | None:
+    """Which parameter each argument is for; None where the function has none of that name."""
+    positions = []
+    for index, argument in enumerate(arguments):
+        if not isinstance(argument, ast.NamedArgExpr):
+            positions.append(index)
+        elif argument.name in function.names:
+            positions.append(function.names.index(argument.name))
+        else:
+            return None
+    return positions if len(set(positions)) == len(positions) else None
+
+
+def call(env: Environment, called: Call) -> list[Candidate]:
+    """Report a call's accesses; the functions it may be. None where it is a cast written as a call.
+
+    Raises Unresolved (42883) where there is no such function.
+    """
+    given = called.types or (ANYTHING,) * len(called.arguments)
+    possible = candidates(env, called)
+    if not possible:
+        if _is_cast(env, called):
+            return []
+        raise _no_function(env, called, given)
+    found = choose(env.catalog, possible, given)
+    if not found and _is_cast(env, called):
+        return []
+    found = found or possible  # the database will refuse it; or the types were read wrongly here
+    for candidate in found:
+        assert isinstance(candidate.target, Function)
+        report(env, candidate.target, called.arguments)
+        for source, target in zip(given, candidate.types, strict=True):
+            convert(env, source, target, "i")
+    return found
+
+
+def result_of(env: Environment, found: Sequence[Candidate], given: Sequence[int]) -> int:
+    """The type that a call gives, if all that it may be agree on it."""
+    results = {types.result(env.catalog, c.target.result, given, c.types) for c in found}
+    return results.pop() if len(results) == 1 else ANYTHING
+
+
+def _is_cast(env: Environment, called: Call) -> bool:
+    """`date(x)`: a cast written as a call (docs, section 4.2.9)."""
+    if len(called.arguments) != 1:
+        return False
+    target = types.named_by(env, called.parts)
+    if target is None:
+        return False
+    convert(env, called.types[0] if called.types else ANYTHING, target, "e")
+    return True
+
+
+def _no_function(env: Environment, called: Call, given: Sequence[int]) -> Unresolved:
+    name = ".".join(called.parts)
+    written = ", ".join(_type_name(env, oid) for oid in given)
+    kind = "procedure" if called.procedure else "function"
+    return Unresolved(
+        SqlState.UNDEFINED_FUNCTION,
+        f"{kind} {name}({written}) does not exist",
+        called.location,
+        f"No {kind} matches the given name and argument types. You might need to add explicit type casts.",
+    )
+
+
+def _type_name(env: Environment, oid: int) -> str:
+    found = env.catalog.type_by_oid(oid)
+    return "unknown" if found is None else found.formatted or found.name
+
+
+def row_functions(env: Environment, name: str) -> list[Function]:
+    """The functions outside pg_catalog that `x.name` may call with the row x (PostgreSQL docs, section 8.16.5)."""
+    taken = [c.target for c in candidates(env, Call([name], (None,)))]
+    return [f for f in taken if isinstance(f, Function) and f.schema != _BUILT_IN]
 
 
 def report(env: Environment, function: Function, arguments: Sequence[Any]) -> None:
@@ -63,8 +174,9 @@ def report(env: Environment, function: Function, arguments: Sequence[Any]) -> No
         return
     env.unsettles = env.unsettles or special.unsettles
     constant = None
-    if special.argument is not None and special.argument < len(arguments):
-        constant = constant_text(arguments[special.argument])
+    positions = _positions(function, arguments) or []
+    if special.argument in positions:
+        constant = constant_text(arguments[positions.index(special.argument)])
     env.add(Access(special.privilege, special.kind, _special_object(env, special.kind, constant)))
 
 
@@ -87,38 +199,87 @@ def execute(env: Environment, function: tuple[str, str, tuple[str, ...]]) -> Non
     env.add(Access(Privilege.EXECUTE, Kind.FUNCTION, ObjectName(name, schema, arguments)))
 
 
-def operator(env: Environment, parts: Sequence[str]) -> None:
-    """An operator: an access where it may be one of the users'."""
-    for candidate in env.catalog.operators(parts[-1]):
-        if candidate.function[0] == _BUILT_IN:
-            continue
-        if (len(parts) > 1 and candidate.schema == parts[-2]) or (
-            len(parts) == 1 and candidate.schema in env.settings.search_path
-        ):
-            execute(env, candidate.function)
-    if len(parts) == 1:
-        env.needs_settings = True
+def operator(env: Environment, parts: Sequence[str], *given: int) -> int:
+    """An operator over operands of these types: an access where it may be one of the users'; the type it gives."""
+    ranks = _ranks(env, parts)
+    possible = [
+        Candidate(o, (o.left, o.right) if len(given) > 1 else (o.right,), ranks[o.schema])
+        for o in env.catalog.operators(parts[-1])
+        if o.schema in ranks and (o.left != 0) == (len(given) > 1)
+    ]
+    results = {c.target.result for c in possible}
+    if len(results) == 1 and not any(_is_users(c) for c in possible) and not results & types.POLYMORPHIC:
+        return results.pop()
+    found = _exact_by_other(env, possible, given) or choose(env.catalog, possible, given) or possible
+    for candidate in found:
+        if _is_users(candidate):
+            assert isinstance(candidate.target, Operator)
+            execute(env, candidate.target.function)
+        for source, target in zip(given, candidate.types, strict=True):
+            convert(env, source, target, "i")
+    return result_of(env, found, given)
 
 
-def cast(env: Environment, target: ast.TypeName | None) -> None:
-    """A cast: an access where a function of the users' may do it."""
-    if target is None or not env.catalog.user_casts:
+def _is_users(candidate: Candidate) -> bool:
+    return isinstance(candidate.target, Operator) and candidate.target.function[0] != _BUILT_IN
+
+
+def _exact_by_other(env: Environment, possible: list[Candidate], given: Sequence[int]) -> list[Candidate]:
+    """A literal beside a value is first taken to be of its type (docs, section 10.2, step 2a)."""
+    known = [oid for oid in given if oid != UNKNOWN]
+    if len(given) != 2 or len(known) != 1 or known[0] == ANYTHING:
+        return []
+    for oid in (known[0], types.base(env.catalog, known[0])):
+        exact = [c for c in possible if c.types == (oid, oid)]
+        if exact:
+            return [min(exact, key=lambda c: c.rank)]
+    return []
+
+
+_ALLOWED = {"e": "e", "a": "ea", "i": "eai"}
+"""Where a cast of each context (pg_cast.castcontext) may be used."""
+
+
+def convert(env: Environment, source: int, target: int, context: str) -> None:
+    """A conversion, explicit, in an assignment or implicit ("e", "a", "i"): an access where a users' function does it.
+
+    A literal is read by its type's input function: no cast is involved.
+    """
+    if source in {target, UNKNOWN} or target in types.POLYMORPHIC or not env.catalog.user_casts:
         return
-    name = names_of(target.names)[-1]
-    for candidate in env.catalog.user_casts:
-        if candidate.function is not None and name in {candidate.target[1], candidate.source[1]}:
-            execute(env, candidate.function)
+    sources, targets = _with_elements(env, source), _with_elements(env, target)
+    for cast in env.catalog.user_casts:
+        if context not in _ALLOWED[cast.context] or cast.function is None:
+            continue
+        if (cast.source_type in sources or ANYTHING in sources) and (cast.target_type in targets or not target):
+            execute(env, cast.function)
 
 
-def _is_type(env: Environment, parts: Sequence[str]) -> bool:
-    schemas = (parts[-2],) if len(parts) > 1 else env.settings.search_path
-    return any(env.catalog.has_type(schema, parts[-1]) for schema in schemas)
+def _with_elements(env: Environment, oid: int) -> set[int]:
+    """A type with what is behind it: a domain's base, an array's elements, a row's fields."""
+    found: set[int] = set()
+    waiting = [oid]
+    while waiting:
+        one = types.base(env.catalog, waiting.pop())
+        if one in found:
+            continue
+        found.add(one)
+        known = env.catalog.type_by_oid(one)
+        if known is not None and known.is_array:
+            waiting.append(known.element)
+    return found
+
+
+_KEEPING_TEXT = frozenset({"text", "varchar", "regclass", "int4", "int8", "oid"})
+"""Types that a constant can be cast to without another text coming of it."""
 
 
 def constant_text(node: Any) -> str | None:
     """The text of a string or number written as a constant, a cast around it or not; None for anything else."""
     if isinstance(node, ast.TypeCast):
-        return constant_text(node.arg)
+        plain = node.typeName is not None and not node.typeName.typmods and not node.typeName.arrayBounds
+        kept = plain and names_of(node.typeName.names)[-1] in _KEEPING_TEXT  # type: ignore[union-attr]
+        return constant_text(node.arg) if kept else None
     if isinstance(node, ast.NamedArgExpr):
         return constant_text(node.arg)
     if not isinstance(node, ast.A_Const) or node.isnull:

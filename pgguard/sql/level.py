@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pgguard.sql.environment import Environment
-from pgguard.sql.scope import Scope
+from pgguard.sql.scope import Column, Scope
+from pgguard.sql.types import TEXT, UNKNOWN
 
-Columns = list[str] | None
+Columns = list[Column] | None
 """The output columns of a query; None where they are not known."""
 
 
@@ -24,7 +25,23 @@ class Level:
         self.query = query
         self.scope = scope or Scope()
         self.ctes = dict(ctes or {})
+        self.procedure = False
+        """The call is that of a CALL statement."""
 
     def inner(self, around: Scope | None) -> "Level":
         """A level inside this one, which sees the same CTEs and, as its surroundings, `around`."""
         return Level(self.env, self.query, Scope(around), self.ctes)
+
+
+def renamed(columns: Columns, names: list[str]) -> Columns:
+    """The columns under an alias's column names, which may be fewer."""
+    if columns is None:
+        return None
+    return [*(Column(n, c.type) for n, c in zip(names, columns, strict=False)), *columns[len(names) :]]
+
+
+def settled(columns: Columns) -> Columns:
+    """The columns as a query around sees them: bare literals have become text (PostgreSQL docs, section 10.6)."""
+    if columns is None:
+        return None
+    return [Column(c.name, TEXT) if c.type == UNKNOWN else c for c in columns]

@@ -12,12 +12,13 @@ from pglast.enums import CmdType, SetOperation
 
 from pgguard.model.access import Privilege, Where
 from pgguard.model.sqlstate import SqlState
-from pgguard.sql import functions
+from pgguard.sql import functions, types
 from pgguard.sql.environment import Environment, Opaque, Unresolved
 from pgguard.sql.expressions import equal_columns, output_name, walk
 from pgguard.sql.from_clause import add_from, relation_item
-from pgguard.sql.level import Columns, Level
-from pgguard.sql.scope import Item, RelationItem, Scope
+from pgguard.sql.level import Columns, Level, renamed, settled
+from pgguard.sql.scope import Column, Item, RelationItem, Scope
+from pgguard.sql.types import ANYTHING, UNKNOWN
 
 
 def collect_query(node: Any, env: Environment) -> Columns:
@@ -60,8 +61,8 @@ def _cte(cte: ast.CommonTableExpr, level: Level, *, recursive: bool) -> Columns:
         inside.ctes[cte.ctename or ""] = None
         if query.op != SetOperation.SETOP_NONE and query.larg is not None:
             first = collect(query.larg, inside.inner(level.scope.around))
-            inside.ctes[cte.ctename or ""] = _extended(_renamed(first, names), cte)
-    columns = _renamed(collect(query, inside), names)
+            inside.ctes[cte.ctename or ""] = _extended(renamed(settled(first), names), cte)
+    columns = renamed(settled(collect(query, inside)), names)
     if cte.cycle_clause is not None:
         walk((cte.cycle_clause.cycle_mark_value, cte.cycle_clause.cycle_mark_default), level)
     return _extended(columns, cte)
@@ -76,11 +77,7 @@ def _extended(columns: Columns, cte: ast.CommonTableExpr) -> Columns:
         added.append(cte.search_clause.search_seq_column or "")
     if cte.cycle_clause is not None:
         added += [cte.cycle_clause.cycle_mark_column or "", cte.cycle_clause.cycle_path_column or ""]
-    return [*columns, *added]
-
-
-def _renamed(columns: Columns, names: list[str]) -> Columns:
-    return None if columns is None else [*names, *columns[len(names) :]]
+    return [*columns, *(Column(name) for name in added)]
 
 
 # SELECT
@@ -91,8 +88,10 @@ def _select(node: ast.SelectStmt, level: Level) -> Columns:
     if node.op != SetOperation.SETOP_NONE:
         return _set_operation(node, level)
     if node.valuesLists:
-        walk(node.valuesLists, level)
-        columns: Columns = [f"column{n}" for n in range(1, len(node.valuesLists[0]) + 1)]
+        rows = [[walk(value, level) for value in row] for row in node.valuesLists]
+        columns: Columns = [
+            Column(f"column{n}", _together(level, kinds)) for n, kinds in enumerate(zip(*rows, strict=False), 1)
+        ]
         _order(node.sortClause, columns, level)
     else:
         add_from(node.fromClause, level)
@@ -113,8 +112,12 @@ def _report(where: Any, level: Level) -> None:
 
 def _set_operation(node: ast.SelectStmt, level: Level) -> Columns:
     around = level.scope.around
-    columns = collect(node.larg, level.inner(around))
-    collect(node.rarg, level.inner(around))
+    left, right = collect(node.larg, level.inner(around)), collect(node.rarg, level.inner(around))
+    columns: Columns = None
+    if left is not None and right is not None:
+        columns = [
+            Column(one.name, _together(level, (one.type, other.type))) for one, other in zip(left, right, strict=False)
+        ]
     output = level.inner(around)
     output.scope.add(Item("", columns))
     walk((node.sortClause, node.limitOffset, node.limitCount), output)
@@ -123,16 +126,22 @@ def _set_operation(node: ast.SelectStmt, level: Level) -> Columns:
     return columns
 
 
+def _together(level: Level, kinds: Iterable[int]) -> int:
+    """The type of one column of several rows or queries; a bare literal stays one."""
+    given = list(kinds)
+    return UNKNOWN if set(given) == {UNKNOWN} else types.common(level.env.catalog, given)
+
+
 def _targets(targets: Iterable[Any] | None, level: Level) -> Columns:
     """Walk the target list; the output columns."""
-    names: list[str] = []
+    names: list[Column] = []
     known = True
     for target in targets or ():
         value = target.val
         star = _star_of(value)
-        walk(value, level)
+        type_ = walk(value, level)
         if star is None:
-            names.append(target.name or output_name(value))
+            names.append(Column(target.name or output_name(value), type_))
             continue
         columns = _star_columns(value, star, level)
         known = known and columns is not None
@@ -155,25 +164,31 @@ def _star_columns(value: Any, qualifier: list[str], level: Level) -> Columns:
     if not qualifier:
         return level.scope.star_columns()
     item = level.scope.alias(qualifier[-1], qualifier[-2] if len(qualifier) > 1 else None)
-    return None if item is None or item.columns is None else list(item.columns)
+    return None if item is None else item.typed_columns()
 
 
 def _order(clause: Any, columns: Columns, level: Level) -> None:
     """ORDER BY: a bare name is an output column first."""
     for sort in clause or ():
         name = _bare(sort.node)
-        if name is None or columns is None or name not in columns:
-            walk(sort.node, level)
+        type_ = _output_type(name, columns)
+        if type_ is None:
+            type_ = walk(sort.node, level)
         if sort.useOp:
-            functions.operator(level.env, functions.names_of(sort.useOp))
+            functions.operator(level.env, functions.names_of(sort.useOp), type_, type_)
 
 
 def _distinct_on(clause: Any, columns: Columns, level: Level) -> None:
     """DISTINCT ON: a bare name is an output column first, as in ORDER BY."""
     for item in clause or ():
         name = _bare(item)
-        if name is None or columns is None or name not in columns:
+        if _output_type(name, columns) is None:
             walk(item, level)
+
+
+def _output_type(name: str | None, columns: Columns) -> int | None:
+    """The type of the output column of this name, where there is one."""
+    return next((column.type for column in columns or () if column.name == name), None)
 
 
 def _group(clause: Any, columns: Columns, level: Level) -> None:
@@ -186,7 +201,8 @@ def _group(clause: Any, columns: Columns, level: Level) -> None:
             _group(item.args, columns, level)
             continue
         name = _bare(item)
-        if name is not None and columns is not None and name in columns:
+        if _output_type(name, columns) is not None:
+            assert name is not None
             try:
                 level.scope.column(name, None)
             except Unresolved:
@@ -209,9 +225,9 @@ def _locking(clauses: Any, level: Level) -> None:
         for item in level.scope.relations:
             if not names or item.alias in names:
                 item.updated = item.updated or set()
-        for item in level.scope.items:
-            if item.inside is not None and (not names or item.alias in names):
-                _lock_inside(level.env, item.inside)
+        for entry in level.scope.items:
+            if entry.inside is not None and (not names or entry.alias in names):
+                _lock_inside(level.env, entry.inside)
 
 
 def _lock_inside(env: Environment, scope: Scope) -> None:
@@ -238,9 +254,22 @@ def _assigned(targets: Any, item: RelationItem, level: Level) -> set[str]:
     for target in targets or ():
         columns.add(_writable(item, target))
         walk(target.indirection, level)
-        value = target.val
-        walk(value.source if isinstance(value, ast.MultiAssignRef) else value, level)
+        column = ANYTHING if target.indirection else item.relation.type_of(target.name or "")
+        functions.convert(level.env, _value_type(target.val, level), column, "a")
     return columns
+
+
+def _value_type(value: Any, level: Level) -> int:
+    """The type of what SET assigns; of `(a, b) = (x, y)` that of the one column."""
+    if not isinstance(value, ast.MultiAssignRef):
+        return walk(value, level)
+    source: Any = value.source
+    if isinstance(source, ast.RowExpr):
+        given = [walk(one, level) for one in source.args or ()]
+        place = (value.colno or 1) - 1
+        return given[place] if place < len(given) else ANYTHING
+    walk(source, level)
+    return ANYTHING
 
 
 def _writable(item: RelationItem, target: ast.ResTarget) -> str:
@@ -269,11 +298,22 @@ def _insert(node: ast.InsertStmt, level: Level) -> Columns:
     else:
         count = len(item.relation.columns) if given is None else len(given)
         item.inserted = set(item.relation.columns[:count])
+    _insert_conversions(node, item, given, level)
     level.scope.add(item)
     if node.onConflictClause is not None:
         _on_conflict(node.onConflictClause, item, level)
     level.scope.report(level.env, False, {})
     return _returning(node.returningClause, item, level)
+
+
+def _insert_conversions(node: ast.InsertStmt, item: RelationItem, given: Columns, level: Level) -> None:
+    """What is inserted converts to the columns' types, as an assignment."""
+    if not level.env.catalog.user_casts or node.selectStmt is None:
+        return
+    names = [None if t.indirection else t.name for t in node.cols] if node.cols else list(item.relation.columns)
+    sources = [ANYTHING] * len(names) if given is None else [column.type for column in given]
+    for source, name in zip(sources, names, strict=False):
+        functions.convert(level.env, source, ANYTHING if name is None else item.relation.type_of(name), "a")
 
 
 def _on_conflict(clause: ast.OnConflictClause, item: RelationItem, level: Level) -> None:
@@ -335,7 +375,7 @@ def _delete(node: ast.DeleteStmt, level: Level) -> Columns:
 def _returning(clause: ast.ReturningClause | None, item: RelationItem, level: Level) -> Columns:
     """RETURNING of an INSERT sees the target alone."""
     inside = level.inner(level.scope.around)
-    target = RelationItem(item.relation, item.alias, item.columns, item.schema)
+    target = RelationItem(item.relation, item.alias, item.typed_columns(), item.schema)
     inside.scope.add(target)
     columns = _returned(clause, target, inside)
     inside.scope.report(level.env, False, {})
@@ -357,7 +397,8 @@ class _Version(Item):
     """`old` and `new` in RETURNING: the target's row before and after."""
 
     def __init__(self, alias: str, target: RelationItem) -> None:
-        super().__init__(alias, target.columns)
+        super().__init__(alias, target.typed_columns())
+        self.row_type = target.row_type
         self._target = target
         self.visible = False
 

@@ -7,11 +7,26 @@ were marked when it was walked, so reading them marks nothing more. When the lev
 """
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from pgguard.model.access import SYSTEM_COLUMNS, Privilege, Where
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql.catalog import Relation
 from pgguard.sql.environment import Environment, Unresolved
+from pgguard.sql.types import ANYTHING, RECORD
+
+
+class Column(NamedTuple):
+    """A column as a query level sees it; type 0 where it is not known."""
+
+    name: str
+    type: int = ANYTHING
+
+
+def columns_of(relation: Relation) -> list[Column]:
+    types = relation.types or (ANYTHING,) * len(relation.columns)
+    return [Column(name, type_) for name, type_ in zip(relation.columns, types, strict=True)]
+
 
 _SYSTEM_KINDS = frozenset("rpmfSvt")
 
@@ -22,10 +37,14 @@ class Item:
     `columns` None: they are not known (a record that only the database can tell); any name may be one.
     """
 
-    def __init__(self, alias: str, columns: Iterable[str] | None, *, schema: str | None = None) -> None:
+    def __init__(self, alias: str, columns: Iterable[Column] | None, *, schema: str | None = None) -> None:
         self.alias = alias
         self.schema = schema
-        self.columns = None if columns is None else tuple(columns)
+        given = None if columns is None else tuple(columns)
+        self.columns = None if given is None else tuple(column.name for column in given)
+        self._types = {column.name: column.type for column in reversed(given or ())}
+        self.row_type = ANYTHING if given is None else RECORD
+        """The type of the whole row."""
         self.visible = True
         """Whether unqualified names and `*` reach it (not behind the alias of a join)."""
         self.inside: Scope | None = None
@@ -35,6 +54,12 @@ class Item:
 
     def has(self, column: str) -> bool:
         return self.columns is None or column in self.columns
+
+    def type_of(self, column: str) -> int:
+        return self._types.get(column, ANYTHING)
+
+    def typed_columns(self) -> list[Column] | None:
+        return None if self.columns is None else [Column(name, self.type_of(name)) for name in self.columns]
 
     def shows(self, column: str) -> bool:
         """Whether an unqualified name certainly is this column."""
@@ -50,9 +75,10 @@ class Item:
 class RelationItem(Item):
     """A relation in FROM, or the target of a write; gathers what is done with it."""
 
-    def __init__(self, relation: Relation, alias: str, columns: Iterable[str] | None, schema: str | None) -> None:
-        super().__init__(alias, relation.columns if columns is None else columns, schema=schema)
+    def __init__(self, relation: Relation, alias: str, columns: Iterable[Column] | None, schema: str | None) -> None:
+        super().__init__(alias, columns_of(relation) if columns is None else columns, schema=schema)
         self.relation = relation
+        self.row_type = relation.row_type
         self._real = dict(zip(self.columns or (), relation.columns, strict=False))
         self.selected: set[str] | None = None
         self.inserted: set[str] | None = None
@@ -90,11 +116,11 @@ class RelationItem(Item):
 class JoinItem(Item):
     """A join with an alias: its columns are those of its sides."""
 
-    def __init__(self, alias: str, columns: list[tuple[str, list[tuple[Item, str]]]], *, open_ended: bool) -> None:
-        super().__init__(alias, None if open_ended else [name for name, _ in columns])
+    def __init__(self, alias: str, columns: list[tuple[Column, list[tuple[Item, str]]]], *, open_ended: bool) -> None:
+        super().__init__(alias, None if open_ended else [column for column, _ in columns])
         self._behind: dict[str, list[tuple[Item, str]]] = {}
-        for name, behind in columns:
-            self._behind.setdefault(name, []).extend(behind)
+        for column, behind in columns:
+            self._behind.setdefault(column.name, []).extend(behind)
 
     def read(self, column: str) -> None:
         for item, name in self._behind.get(column, ()):
@@ -130,23 +156,23 @@ class Scope:
                     return item
         return None
 
-    def column(self, name: str, location: int | None) -> bool:
-        """Read an unqualified column; whether there is one. Raises Unresolved where it is ambiguous."""
+    def column(self, name: str, location: int | None) -> int | None:
+        """Read an unqualified column; its type, None where there is none. Raises Unresolved where it is ambiguous."""
         unknown: Item | None = None
         for scope in self._outward():
             behind = scope.merged.get(name)
             if behind is not None:
                 for item, column in behind:
                     item.read(column)
-                return True
+                return merged_type(behind)
             sure = [item for item in scope.items if item.shows(name)]
             if len(sure) > 1:
                 raise Unresolved(SqlState.AMBIGUOUS_COLUMN, f'column reference "{name}" is ambiguous', location)
             if sure:
                 sure[0].read(name)
-                return True
+                return sure[0].type_of(name)
             unknown = unknown or next((i for i in scope.items if i.visible and i.columns is None), None)
-        return unknown is not None
+        return None if unknown is None else ANYTHING
 
     def read_all(self) -> None:
         """`*`: every visible column of this level."""
@@ -154,16 +180,16 @@ class Scope:
             if item.visible:
                 item.read_all()
 
-    def star_columns(self) -> list[str] | None:
+    def star_columns(self) -> list[Column] | None:
         """The names that `*` gives, merged columns first; None where some are not known."""
-        names = list(self.merged)
+        columns = [Column(name, merged_type(behind)) for name, behind in self.merged.items()]
         for item in self.items:
             if not item.visible:
                 continue
             if item.columns is None:
                 return None
-            names += [name for name in item.columns if name not in item.hidden]
-        return names
+            columns += [Column(name, item.type_of(name)) for name in item.columns if name not in item.hidden]
+        return columns
 
     def _outward(self) -> "Iterable[Scope]":
         scope: Scope | None = self
@@ -177,3 +203,9 @@ class Scope:
         for item in self.relations:
             columns = tuple(sorted(equals.get(item, ())))
             item.report(env, Where(present, columns))
+
+
+def merged_type(behind: Iterable[tuple[Item, str]]) -> int:
+    """The type of a column that USING has merged, where its sides agree."""
+    found = {item.type_of(column) for item, column in behind}
+    return found.pop() if len(found) == 1 else ANYTHING
