@@ -1,0 +1,152 @@
+"""What the analyzer settles without a database: scripts, errors, WHERE, functions with an access of their own."""
+
+from collections.abc import Callable
+
+import pytest
+from pglast import ast
+from rich import SETTINGS
+
+from pgguard.model.access import Kind, Privilege, Where
+from pgguard.model.facts import Facts
+from pgguard.model.sqlstate import SqlState
+from pgguard.sql import analyze as analysis
+from pgguard.sql import expressions
+from pgguard.sql.analyze import Refused, analyze
+from pgguard.sql.catalog import Catalog
+from pgguard.sql.environment import Environment, Opaque
+from pgguard.sql.level import Level
+from pgguard.sql.queries import collect
+from pgguard.sql.utility import UTILITIES
+
+FactsOf = Callable[[str], tuple[Facts, ...]]
+
+
+@pytest.mark.parametrize(
+    ("text", "sqlstate", "message", "position"),
+    [
+        ("select * from nowhere", SqlState.UNDEFINED_TABLE, 'relation "nowhere" does not exist', 15),
+        ("select nothing from customers", SqlState.UNDEFINED_COLUMN, 'column "nothing" does not exist', 8),
+        ("select c.nothing from customers c", SqlState.UNDEFINED_COLUMN, "column c.nothing does not exist", 8),
+        ("select x.id from customers c", SqlState.UNDEFINED_TABLE, 'missing FROM-clause entry for table "x"', 8),
+        ("select id from customers, orders", SqlState.AMBIGUOUS_COLUMN, 'column reference "id" is ambiguous', 8),
+        ("select nope(1)", SqlState.UNDEFINED_FUNCTION, "function nope(integer) does not exist", 8),
+        ("select 1 +", SqlState.SYNTAX_ERROR, "syntax error at end of input", 11),
+    ],
+)
+def test_errors_are_those_of_postgresql(
+    text: str, sqlstate: SqlState, message: str, position: int, catalog: Catalog
+) -> None:
+    refused = analyze(text, catalog, SETTINGS)
+    assert isinstance(refused, Refused)
+    assert (refused.sqlstate, refused.message, refused.position) == (sqlstate, message, position)
+
+
+@pytest.mark.parametrize(
+    ("text", "privilege", "where"),
+    [
+        ("delete from customers", Privilege.DELETE, Where(present=False)),
+        ("delete from customers where region = 'x' and id = $1", Privilege.DELETE, Where(True, ("id", "region"))),
+        ("delete from customers where 1 = id or id = 2", Privilege.DELETE, Where(present=True)),
+        ("update customers set name = 'x' where id = 1::int", Privilege.UPDATE, Where(True, ("id",))),
+        ("update customers set name = 'x' where id in (1)", Privilege.UPDATE, Where(present=True)),
+        (
+            "merge into customers c using orders o on o.id = c.id when matched then delete",
+            Privilege.DELETE,
+            Where(present=False),
+        ),
+        (
+            "merge into customers c using orders o on o.id = c.id when matched and c.id = 3 then delete",
+            Privilege.DELETE,
+            Where(True, ("id",)),
+        ),
+    ],
+)
+def test_where_belongs_to_its_own_level(text: str, privilege: Privilege, where: Where, facts_of: FactsOf) -> None:
+    (access,) = [a for a in facts_of(text)[0].accesses if a.privilege is privilege]
+    assert access.where == where
+
+
+@pytest.mark.parametrize(
+    ("text", "privilege", "kind", "name"),
+    [
+        ("select set_config('role', 'x', false)", Privilege.SET, Kind.SETTING, "role"),
+        ("select set_config('ro' || 'le', 'x', false)", Privilege.SET, Kind.SETTING, "*"),
+        ("select set_config('rolex'::varchar(4), 'x', false)", Privilege.SET, Kind.SETTING, "*"),
+        ("select current_setting('Work_Mem')", Privilege.SHOW, Kind.SETTING, "work_mem"),
+        ("select nextval('app.numbers')", Privilege.USAGE, Kind.SEQUENCE, "numbers"),
+        ("select nextval('numbers'::regclass)", Privilege.USAGE, Kind.SEQUENCE, "numbers"),
+        ("select setval('numbers', 3)", Privilege.UPDATE, Kind.SEQUENCE, "numbers"),
+        ("select pg_read_file('/etc/passwd')", Privilege.READ_FILE, Kind.SERVER, "/etc/passwd"),
+        ("select pg_notify('jobs', 'x')", Privilege.NOTIFY, Kind.CHANNEL, "jobs"),
+        ("select pg_terminate_backend(1)", Privilege.SIGNAL, Kind.SERVER, "*"),
+        ("select lo_get(17)", Privilege.READ, Kind.LARGE_OBJECT, "17"),
+    ],
+)  # fmt: skip
+def test_functions_with_an_access_of_their_own(
+    text: str, privilege: Privilege, kind: Kind, name: str, facts_of: FactsOf
+) -> None:
+    accesses = facts_of(text)[0].accesses
+    assert [(a.privilege, a.kind, a.object.name) for a in accesses if a.kind is not Kind.FUNCTION] == [
+        (privilege, kind, name)
+    ]
+
+
+def test_a_parameter_leaves_the_overload_open(facts_of: FactsOf) -> None:
+    """The client declares the types of parameters: every overload that may be called is an access."""
+    called = {a.object.arguments for a in facts_of("select f($1)")[0].accesses if a.object.name == "f"}
+    assert called == {("integer",), ("text",)}
+
+
+def test_what_lies_under_an_invoker_view_is_accessed(facts_of: FactsOf) -> None:
+    objects = {(a.object.name, a.columns) for a in facts_of("select name from careful")[0].accesses}
+    assert objects == {("careful", ("name",)), ("customers", ("card", "name"))}
+
+
+def test_children_name_their_ancestors(facts_of: FactsOf) -> None:
+    (access,) = facts_of("select id from events_2026")[0].accesses
+    assert [str(ancestor) for ancestor in access.ancestors] == ["app.events"]
+
+
+def test_a_script_sees_its_own_search_path_and_tables(facts_of: FactsOf) -> None:
+    path = facts_of("set search_path = other; select id from orders")[1]
+    assert [str(a.object) for a in path.accesses] == ["other.orders"]
+    made = facts_of("create temp table mine (a int); insert into mine (a) values (1)")[1]
+    assert [(str(a.object), a.temporary) for a in made.accesses] == [("pg_temp.mine", True)]
+
+
+def test_what_follows_an_uncertain_change_is_opaque(facts_of: FactsOf) -> None:
+    after = facts_of("select set_config('search_path', 'other', false); select id from orders")[1]
+    assert after.opaque is not None
+    assert "send it as a query of its own" in after.opaque
+
+
+@pytest.mark.parametrize("opening", ["- ", "not ", "array[", "(select "])
+def test_deep_nesting_is_refused(opening: str, catalog: Catalog) -> None:
+    closing = {"(select ": ")", "array[": "]"}.get(opening, "")
+    text = f"select {opening * 3000} true {closing * 3000}"
+    assert isinstance(analyze(text, catalog, SETTINGS), Refused)
+
+
+def test_a_long_sum_is_refused_or_read(catalog: Catalog) -> None:
+    """Raises nothing, however deep: the depth of the tree is the client's choice."""
+    refused = analyze("select " + "1 + " * 4000 + "1", catalog, SETTINGS)
+    assert isinstance(refused, Refused)
+    assert refused.sqlstate in {SqlState.STATEMENT_TOO_COMPLEX, SqlState.SYNTAX_ERROR}
+
+
+def _classes() -> list[type]:
+    return [c for c in vars(ast).values() if isinstance(c, type) and issubclass(c, ast.Node) and c is not ast.Node]
+
+
+def test_every_node_class_is_known_or_refused(catalog: Catalog) -> None:
+    """Nothing is passed over: as an expression, and as a statement, a class is handled or Opaque."""
+    known = set(expressions._HANDLERS) | set(expressions._TRANSPARENT) | set(expressions._LEAVES)
+    assert sum(map(len, (expressions._HANDLERS, expressions._TRANSPARENT, expressions._LEAVES))) == len(known)
+    level = Level(Environment(catalog, SETTINGS, ""), collect)
+    for class_ in _classes():
+        if class_ not in known:
+            with pytest.raises(Opaque, match=class_.__name__):
+                expressions.walk(object.__new__(class_), level)
+        if class_ not in analysis._QUERIES and class_ not in UTILITIES and class_ is not ast.ExplainStmt:
+            with pytest.raises(Opaque, match=class_.__name__):
+                analysis._collect(object.__new__(class_), level.env)
