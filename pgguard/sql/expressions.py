@@ -96,9 +96,11 @@ def _column_ref(node: ast.ColumnRef, level: Level) -> int:
 
 def _bare_name(name: str, node: ast.ColumnRef, level: Level) -> int:
     found = level.scope.column(name, node.location)
+    item = level.scope.alias(name) if not found else None
     if found is not None:
+        if item is not None:  # it may be a column of what has unknown columns, or this whole row
+            item.read_all()
         return found
-    item = level.scope.alias(name)
     if item is None:
         raise Unresolved(SqlState.UNDEFINED_COLUMN, f'column "{name}" does not exist', node.location)
     item.read_all()  # the whole row
@@ -159,8 +161,7 @@ def _row_item(node: Any, level: Level) -> Item | None:
 
 def _field(type_: int, name: str, level: Level) -> int:
     catalog = level.env.catalog
-    known = catalog.type_by_oid(types.base(catalog, type_))
-    relation = catalog.relation_by_oid(known.relation) if known is not None and known.relation else None
+    relation = types.row_of(catalog, type_)
     if relation is not None and name in relation.columns:
         return relation.type_of(name)
     called = functions.Call([name], (None,), (type_,))
@@ -304,8 +305,7 @@ def _type_cast(node: ast.TypeCast, level: Level) -> int:
 
 def _row_cast(row: ast.RowExpr, target: int, level: Level) -> None:
     """ROW(…)::type converts each field to that of the type."""
-    known = level.env.catalog.type_by_oid(types.base(level.env.catalog, target))
-    relation = level.env.catalog.relation_by_oid(known.relation) if known is not None and known.relation else None
+    relation = types.row_of(level.env.catalog, target)
     given = _each(row.args, level)
     wanted = relation.types if relation is not None and relation.types else (ANYTHING,) * len(given)
     for source, field in zip(given, wanted, strict=False):

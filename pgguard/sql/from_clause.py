@@ -145,8 +145,7 @@ def _function_columns(call: Any, definitions: Any, alias: str, level: Level) -> 
     found, result = function_call(call, level)
     if definitions:
         return _defined(definitions, level), types.RECORD
-    composite = level.env.catalog.type_by_oid(result)
-    relation = level.env.catalog.relation_by_oid(composite.relation) if composite and composite.relation else None
+    relation = types.row_of(level.env.catalog, result)
     if relation is not None:
         return columns_of(relation), result
     shapes = {_shape(candidate) for candidate in found}

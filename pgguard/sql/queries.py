@@ -17,7 +17,7 @@ from pgguard.sql.environment import Environment, Opaque, Unresolved
 from pgguard.sql.expressions import equal_columns, output_name, walk
 from pgguard.sql.from_clause import add_from, relation_item
 from pgguard.sql.level import Columns, Level, renamed, settled
-from pgguard.sql.scope import Column, Item, RelationItem, Scope
+from pgguard.sql.scope import Column, Item, RelationItem, Scope, columns_of
 from pgguard.sql.types import ANYTHING, UNKNOWN
 
 
@@ -143,7 +143,7 @@ def _targets(targets: Iterable[Any] | None, level: Level) -> Columns:
         if star is None:
             names.append(Column(target.name or output_name(value), type_))
             continue
-        columns = _star_columns(value, star, level)
+        columns = _star_columns(value, star, type_, level)
         known = known and columns is not None
         names += columns or []
     return names if known else None
@@ -158,9 +158,10 @@ def _star_of(value: Any) -> list[str] | None:
     return None
 
 
-def _star_columns(value: Any, qualifier: list[str], level: Level) -> Columns:
+def _star_columns(value: Any, qualifier: list[str], type_: int, level: Level) -> Columns:
     if isinstance(value, ast.A_Indirection):
-        return None
+        relation = types.row_of(level.env.catalog, type_)
+        return None if relation is None else columns_of(relation)
     if not qualifier:
         return level.scope.star_columns()
     item = level.scope.alias(qualifier[-1], qualifier[-2] if len(qualifier) > 1 else None)

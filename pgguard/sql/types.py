@@ -11,7 +11,7 @@ from typing import Any
 
 from pglast import ast
 
-from pgguard.sql.catalog import Catalog, Type
+from pgguard.sql.catalog import Catalog, Relation, Type
 from pgguard.sql.environment import Environment
 
 ANYTHING = 0
@@ -69,6 +69,12 @@ def element(catalog: Catalog, oid: int) -> int:
         return UNKNOWN
     found = catalog.type_by_oid(base(catalog, oid))
     return found.element if found is not None else ANYTHING
+
+
+def row_of(catalog: Catalog, oid: int) -> Relation | None:
+    """The relation whose columns are the fields of a composite type."""
+    found = catalog.type_by_oid(base(catalog, oid))
+    return catalog.relation_by_oid(found.relation) if found is not None and found.relation else None
 
 
 def array_of(catalog: Catalog, oid: int) -> int:

@@ -37,3 +37,4 @@ create function app.to_pair(text) returns app.pair language sql as 'select row(1
 create cast (text as app.pair) with function app.to_pair(text) as assignment;
 create function app.step(int, int) returns int language sql as 'select 1';
 create aggregate app.my_sum(int) (sfunc = app.step, stype = int, initcond = '0');
+create procedure app.work(int) language sql as 'delete from app.orders';

@@ -415,3 +415,6 @@ select grouping(region, name), region from customers group by cube (region, name
 select c.region, count(*) filter (where o.total > 5) from customers c left join orders o on o.customer_id = c.id group by 1 order by 2 desc
 select 1 from customers group by (region), (name, id)
 select id::text::int, id::numeric(10, 2), cast(name as varchar(5)), name::"char", id::regclass from customers
+select full_name(zz), zz.id from customers zz cross join (select (people()).*) q where zz.region is not null
+select full_name(zz) from customers zz cross join (select (out2()).*) q
+select * from (select (c).* from customers c) q natural join tree
