@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pgguard.cli._common import EXISTING_FILE, read_catalog, run
-from pgguard.database.catalog_loader import load_catalog
+from pgguard.database.catalog_loader import change_mark, load_catalog
 from pgguard.model.access import Access, Kind, Privilege
 from pgguard.model.facts import Facts
 from pgguard.sql.analyze import Refused
@@ -54,10 +54,16 @@ class _Source:
         self.catalog = catalog
         self._connection = connection
         self._path = path
+        self._mark: str | None = None
 
     async def refresh(self) -> None:
-        if self._connection is not None:
+        """Load the catalog anew where it has changed."""
+        if self._connection is None:
+            return
+        mark = await change_mark(self._connection)
+        if mark != self._mark:
             self.catalog = await load_catalog(self._connection)
+            self._mark = mark
 
     def settings(self, path: Iterable[str] | None) -> Settings:
         """The effective search_path: pg_catalog comes first where it is not named."""

@@ -161,14 +161,14 @@ def _function(
     row: asyncpg.Record, columns: dict[int, tuple[tuple[str, ...], tuple[int, ...]]], formatted: dict[int, str]
 ) -> Function:
     types = tuple(row["argument_types"])
-    required = len(types) - row["pronargdefaults"] - (1 if row["variadic"] else 0)
+    required = len(types) - row["pronargdefaults"]
     given = _result_columns(row, columns)
     return Function(
         schema=row["nspname"],
         name=row["proname"],
         arguments=tuple(formatted.get(type_, "-") for type_ in types),
         kind=row["prokind"],
-        required=max(required, 0),
+        required=required,
         oid=row["oid"],
         variadic=row["variadic"],
         columns=None if given is None else given[0],

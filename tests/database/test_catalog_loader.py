@@ -1,0 +1,132 @@
+"""Loading a catalog from a real PostgreSQL, and knowing when it has changed."""
+
+import asyncio
+import time
+
+import asyncpg
+import psycopg
+import pytest
+
+from pgguard.database.catalog_loader import change_mark, load_catalog
+from pgguard.lab.postgres import Postgres
+from pgguard.sql.catalog import Catalog, restore, save
+
+
+@pytest.fixture(scope="module")
+def dsn(postgres: Postgres) -> str:
+    base = f"postgresql://postgres@localhost:{postgres.port}/"
+    with psycopg.connect(base + "postgres", autocommit=True) as connection:
+        connection.execute("create database loading")
+    with psycopg.connect(base + "loading", autocommit=True) as connection:
+        connection.execute(
+            """
+            create schema app;
+            create table app.people (id int primary key, gone text, card text, double int generated always as (id * 2) stored);
+            alter table app.people drop column gone;
+            comment on column app.people.card is '@pii';
+            create table app.visits (id int, person int references app.people);
+            create view app.cards as select id as number, card from app.people;
+            create view app.above as select card as c, upper(card) as u from app.cards;
+            create view app.own with (security_invoker) as select id from app.people;
+            create table app.logs (at date) partition by range (at);
+            create table app.logs_1 partition of app.logs for values from ('2026-01-01') to ('2027-01-01');
+            create function app.f(a int, b text default 'x', variadic c int[] default '{}') returns table (x int, y text)
+              language sql security definer set search_path = app as 'select 1, ''a''::text';
+            """
+        )
+    return base + "loading"
+
+
+def _load(dsn: str) -> Catalog:
+    async def load() -> Catalog:
+        connection = await asyncpg.connect(dsn)
+        try:
+            return await load_catalog(connection)
+        finally:
+            await connection.close()
+
+    return asyncio.run(load())
+
+
+def test_relations_come_with_columns_types_and_ties(dsn: str) -> None:
+    catalog = _load(dsn)
+    people = catalog.relation("app", "people")
+    assert people is not None
+    assert people.columns == ("id", "card", "double")
+    assert people.numbers == (1, 3, 4)
+    assert people.types == (23, 25, 23)
+    assert people.generated == ("double",)
+    assert people.comments == {"card": "@pii"}
+    assert people.constraints == {"people_pkey": ("id",)}
+    assert people.referenced_by == (("app", "visits"),)
+    assert people.dependents == (("app", "above"), ("app", "cards"), ("app", "own"))
+    logs = catalog.relation("app", "logs_1")
+    assert logs is not None
+    assert logs.ancestors == (("app", "logs"),)
+    index = catalog.relation("app", "people_pkey")
+    assert index is not None
+    assert index.table == ("app", "people")
+
+
+def test_the_source_of_a_view_column_is_followed_down_where_it_is_plain(dsn: str) -> None:
+    above = _load(dsn).relation("app", "above")
+    assert above is not None
+    assert above.sources == (("c", "app", "cards", "card"), ("c", "app", "people", "card"))
+    assert above.definition is None
+
+
+def test_functions_come_with_what_overloads_are_told_apart_by(dsn: str) -> None:
+    (function,) = _load(dsn).functions("f")
+    assert function.arguments == ("integer", "text", "integer[]")
+    assert function.names == ("a", "b", "c")
+    assert (function.required, function.variadic, function.variadic_type) == (1, True, 23)
+    assert (function.columns, function.column_types) == (("x", "y"), (23, 25))
+    assert (function.definer, function.sets, function.returns_set) == (True, ("search_path=app",), True)
+
+
+def test_a_catalog_survives_being_saved(dsn: str) -> None:
+    catalog = _load(dsn)
+    assert restore(save(catalog)).snapshot == catalog.snapshot
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "create table app.fresh (a int)", "alter table app.visits add column z int", "drop view app.own",
+        "create function app.g() returns int language sql as 'select 1'", "comment on column app.people.id is 'x'",
+        "create schema later", "alter table app.people rename to persons",
+    ],
+)  # fmt: skip
+def test_each_change_changes_the_mark(dsn: str, change: str) -> None:
+    async def marks() -> tuple[str, str, str]:
+        connection = await asyncpg.connect(dsn)
+        try:
+            first, again = await change_mark(connection), await change_mark(connection)
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute(change)
+            after = await change_mark(connection)
+            await transaction.rollback()
+            return first, again, after
+        finally:
+            await connection.close()
+
+    first, again, after = asyncio.run(marks())
+    assert first == again != after
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_relations_load_in_seconds(postgres: Postgres) -> None:
+    base = f"postgresql://postgres@localhost:{postgres.port}/"
+    with psycopg.connect(base + "postgres", autocommit=True) as connection:
+        connection.execute("create database many")
+    with psycopg.connect(base + "many", autocommit=True) as connection:
+        for start in range(0, 100_000, 2_000):  # a transaction holds only so many locks
+            connection.execute(
+                f"do $$ begin for i in {start}..{start + 1_999} loop"
+                " execute format('create table t%s (a int, b text, c int)', i); end loop; end $$"
+            )
+    started = time.monotonic()
+    catalog = _load(base + "many")
+    assert time.monotonic() - started < 20
+    assert catalog.relation("public", "t99999") is not None

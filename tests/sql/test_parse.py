@@ -1,0 +1,49 @@
+"""Guarded parsing: what may crash or mislead the parser never reaches it."""
+
+import pytest
+
+from pgguard.sql.parse import SyntaxProblem, parse
+from pgguard.sql.slices import text_after
+
+
+def test_statements_are_sliced_by_characters() -> None:
+    """Offsets are of characters: counting bytes would cut a statement behind an umlaut short."""
+    found = parse("select 'üé'; /* é */ prepare p as select 'x', 2")
+    assert found[0].text == "select 'üé'"
+    assert found[1].text.endswith("prepare p as select 'x', 2")
+
+
+def test_the_inner_text_of_a_prepare_behind_an_umlaut_is_whole() -> None:
+    """Cut by bytes, the text that is judged would not be the text that runs."""
+    assert text_after("prepare püé (numeric(3, 2)) as select 1, 'ü'", "AS") == "select 1, 'ü'"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "position"),
+    [
+        ("selec 1", 'syntax error at or near "selec"', 1),
+        ("select 'é' fromm x y", 'syntax error at or near "x"', 18),
+        ("select 1\0; drop table t", "invalid byte sequence: 0x00", 0),
+    ],
+)
+def test_what_does_not_parse_is_told_in_the_parsers_words(text: str, message: str, position: int) -> None:
+    with pytest.raises(SyntaxProblem, match=message) as caught:
+        parse(text)
+    assert caught.value.position == position
+
+
+@pytest.mark.parametrize("deep", ["1" + "+1" * 30_000, "(" * 20_000 + "1" + ")" * 20_000, "1" + "::int" * 40_000])
+def test_deep_text_is_refused_and_does_not_end_the_process(deep: str) -> None:
+    with pytest.raises(SyntaxProblem):
+        parse(f"select {deep}")
+
+
+@pytest.mark.parametrize("literal", ["1_000", "0x1F", "0o17", "0b1"])
+def test_numbers_that_an_older_server_reads_as_two_words_are_refused_for_it(literal: str) -> None:
+    assert parse(f"select {literal}", 16)
+    with pytest.raises(SyntaxProblem, match="trailing junk"):
+        parse(f"select {literal}", 15)
+
+
+def test_a_name_or_a_string_that_looks_like_such_a_number_is_none() -> None:
+    assert parse("select a1_0, '0x1F', t0_1.c from t0_1", 15)
