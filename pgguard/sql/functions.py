@@ -78,15 +78,9 @@ def _taken(function: Function, call: Call) -> tuple[int, ...] | None:
         return fixed + (function.variadic_type,) * (count - len(fixed))
     if not function.variadic or call.variadic or count < len(own):
         given = set(positions)
-        least = len(own) - _defaults(function)
-        if all(0 <= p < len(own) for p in given) and all(p in given for p in range(least)):
+        if all(0 <= p < len(own) for p in given) and all(p in given for p in range(function.required)):
             return tuple(own[p] for p in positions)
     return None
-
-
-def _defaults(function: Function) -> int:
-    """How many of the last arguments may be left out."""
-    return len(function.arguments) - function.required - (1 if function.variadic else 0)
 
 
 def _positions(function: Function, arguments: Sequence[Any]) -> list[int] | None:

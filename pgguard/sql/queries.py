@@ -49,6 +49,8 @@ def collect(node: Any, level: Level) -> Columns:
 def _with(clause: ast.WithClause | None, level: Level) -> None:
     if clause is None:
         return
+    if clause.recursive:  # each sees all of them, also those that come after it
+        level.ctes |= dict.fromkeys((cte.ctename or "" for cte in clause.ctes or ()), None)
     for cte in clause.ctes or ():
         level.ctes[cte.ctename or ""] = _cte(cte, level, recursive=bool(clause.recursive))
 

@@ -418,3 +418,4 @@ select id::text::int, id::numeric(10, 2), cast(name as varchar(5)), name::"char"
 select full_name(zz), zz.id from customers zz cross join (select (people()).*) q where zz.region is not null
 select full_name(zz) from customers zz cross join (select (out2()).*) q
 select * from (select (c).* from customers c) q natural join tree
+with recursive a as (select q.id from orders q), orders as (select id, name from customers) select id from a
