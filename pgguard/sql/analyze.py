@@ -194,9 +194,19 @@ def _select_into(tree: ast.SelectStmt, env: Environment) -> str:
     return create_table_as(ast.CreateTableAsStmt(query=tree, into=into, is_select_into=True), env)
 
 
+_OPAQUE_TAGS: dict[type, str] = {
+    ast.DropOwnedStmt: "DROP OWNED",
+    ast.ReassignOwnedStmt: "REASSIGN OWNED",
+    ast.CreateFunctionStmt: "CREATE FUNCTION",
+    ast.CreateSchemaStmt: "CREATE SCHEMA",
+    ast.AlterTableStmt: "ALTER TABLE",
+}
+
+
 def _tag(tree: Any) -> str:
     """A tag for a statement that could not be seen through."""
-    return _QUERIES.get(type(tree), type(tree).__name__.removesuffix("Stmt").upper())
+    known = _QUERIES.get(type(tree)) or _OPAQUE_TAGS.get(type(tree))
+    return known or type(tree).__name__.removesuffix("Stmt").upper()
 
 
 def _opaque_facts(kind: str, why: str, shape: str, accesses: Sequence[Access] = ()) -> Facts:
