@@ -23,7 +23,10 @@ def demo() -> None:
             console.print(Text(surprise))
         raise SystemExit(1)
     console.print(Text("All as told; nothing is left running. To go on:", style="bold"))
-    console.print("  ./dev lab up --dir /tmp/mylab                          the same shop, for you to play in")
-    console.print("  ./dev lab shell --dir /tmp/mylab alice psql            as alice")
-    console.print("  ./dev lab up --dir … --sql schema.sql --rules rules/   a schema and rules of your own")
-    console.print("  rules/                                                 the rules you have seen at work")
+    for command, why in (
+        ("./dev lab up --dir /tmp/mylab", "the same shop, for you to play in"),
+        ("./dev lab shell --dir /tmp/mylab alice psql", "as alice"),
+        ("./dev lab up --dir … --sql schema.sql --rules rules/", "a schema and rules of your own"),
+        ("rules/", "the rules that you have seen at work"),
+    ):
+        console.print(Text(f"  {command:<55}{why}"), soft_wrap=True)

@@ -43,7 +43,7 @@ class Tour:
 
     def show(self, text: str) -> None:
         """What a terminal showed, as it was."""
-        self.console.print(Text(text.rstrip("\n")), highlight=False)
+        self.console.print(Text(text.removesuffix("\n")), soft_wrap=True)
 
     def expect(self, shown: str, *wanted: str) -> None:
         """Each of the patterns must be in what was shown."""
@@ -116,7 +116,9 @@ def alice(tour: Tour) -> None:
             "ERROR: +permission denied", never=(r"\(1 row\)",),
         )  # fmt: skip
         tour.tell("A table of another department:")
-        psql.enter("select * from hr.salaries;", "ERROR: +permission denied", "salaries-are-private", never=("41000",))
+        psql.enter(
+            "select amount from hr.salaries;", "ERROR: +permission denied", "salaries-are-private", never=("41000",)
+        )
         tour.tell("A refusal is an error like any other: it fails the transaction it is in. Watch the prompt.")
         psql.enter("begin;", "BEGIN")
         psql.expect_prompt("shop=*>")
@@ -194,7 +196,8 @@ def audit(tour: Tour) -> None:
             case "decision":
                 table.add_row(*_decision_row(record, users))
             case "login-refused":
-                table.add_row(record["at"][11:19], record.get("user", "?"), Text("refused", "red"), "(login)", "")
+                who = record.get("principal") or record.get("user") or "?"
+                table.add_row(record["at"][11:19], who, Text("refused", "red"), Text(f"login: {record['reason']}"), "")
     tour.console.print(table)
     effects = [record["effect"] for record in records if record["type"] == "decision"]
     tour.expect(" ".join(effects), "allow", "deny")

@@ -202,7 +202,7 @@ class Lab:
             database=Database(self.postgres.host, self.postgres.port, self.plan.database, self.postgres.superuser),
             realm=self.realm.name,
             krb5_config=str(self.realm.krb5_config),
-            ccaches={user: str(self.ccache(user)) for user in self.people.users},
+            ccaches={path.name: str(path) for path in sorted((self.folder / _CCACHES).iterdir())},
             ldap=Ldap(self.slapd.uri, self.slapd.base, self.slapd.admin_dn, self.slapd.admin_password),
             audit=str(self.audit),
             rules=str(self.rules),

@@ -14,6 +14,12 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+def seconds_of(duration: str) -> float | None:
+    """Seconds of `90s`, `15m`, `8h`, `1d`; None where it is no duration."""
+    match = _DURATION.fullmatch(duration)
+    return None if match is None else float(match[1]) * _UNITS[match[2]]
+
+
 class Reader:
     """Reads values of one load; what does not fit becomes a problem, and None."""
 
@@ -104,9 +110,9 @@ class Reader:
     def duration(self, node: Node, what: str) -> float | None:
         """Seconds, of `90s`, `15m`, `8h`, `1d`."""
         word = self.word(node, what)
-        match = _DURATION.fullmatch(word) if word is not None else None
-        if match is not None and float(match[1]) > 0:
-            return float(match[1]) * _UNITS[match[2]]
+        seconds = None if word is None else seconds_of(word)
+        if seconds:
+            return seconds
         if word is not None:
             self.add(node.place, f'{what} "{word}" is no duration above zero; write it as 90s, 15m, 8h or 1d')
         return None

@@ -94,7 +94,8 @@ class Approval:
             if isinstance(estimate, Refusal):
                 return (yield from self._refuse_unjudged(request, estimate))
             context = msgspec.structs.replace(context, estimated_rows=estimate)
-            decision = decide(self._house.rulebook.current, statements, context)
+            rules = self._house.rulebook.current
+            decision = decide(rules, statements, context)
         return (yield from self._conclude(_Judged(request, statements, context, decision, stamp)))
 
     def failed(self, request: Request, error: Exception) -> Refuse:

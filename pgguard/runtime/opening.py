@@ -85,7 +85,7 @@ def _settings(asked: Startup) -> dict[str, str]:
 def _judge_login(house: House, login: Login, settings: dict[str, str], groups: tuple[str, ...] | None) -> None:
     """`connect` on the database, and `set` on each setting that the startup packet asks for."""
     accesses = [Access(Privilege.CONNECT, Kind.DATABASE, ObjectName(login.database))]
-    accesses += [Access(Privilege.SET, Kind.SETTING, ObjectName(name)) for name in settings]
+    accesses += [_startup_access(name, value) for name, value in settings.items()]
     context = Context(
         user=login.user,
         principal=str(login.principal),
@@ -100,6 +100,13 @@ def _judge_login(house: House, login: Login, settings: dict[str, str], groups: t
     decision = decide(house.rulebook.current, [Facts("LOGIN", tuple(accesses))], context)
     if decision.effect is not Effect.ALLOW:
         raise NotAdmitted(refusal_of(decision, login.session))
+
+
+def _startup_access(name: str, value: str) -> Access:
+    """A setting of the startup packet: `role` and its like become another role, as SET ROLE does."""
+    if name in {"role", "session_authorization"}:
+        return Access(Privilege.BECOME, Kind.ROLE, ObjectName(value))
+    return Access(Privilege.SET, Kind.SETTING, ObjectName(name))
 
 
 async def _load_catalog(house: House, database: str) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,6 +14,7 @@ import watchfiles
 
 from pgguard.audit.log import AuditLog, AuditUnavailable
 from pgguard.audit.records import Changed, LoginRefused
+from pgguard.audit.upkeep import Upkeep
 from pgguard.auth.acceptor import Acceptor, KerberosError
 from pgguard.auth.identity import IdentityMap
 from pgguard.auth.layers import LayerBroken
@@ -42,6 +44,7 @@ _CACHE = 64 << 20
 """Bytes of facts that are remembered."""
 
 _DRAIN_SECONDS = 5.0
+_UPKEEP_SECONDS = 1.0
 
 
 class _Accepting(Endpoint):
@@ -93,8 +96,7 @@ class Server:
         )
         if self._config.rules.watch:
             self.spawn(self._watch_rules())
-        if self._config.audit.sync == "interval":
-            self.spawn(self._flush_audit())
+        self.spawn(self._keep_audit())
         _log.info("accepting connections on %s port %d", listen.host, listen.port)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -213,10 +215,15 @@ class Server:
         async for _ in watchfiles.awatch(self._house.rulebook.folder, debounce=100, step=20):
             self.reload()
 
-    async def _flush_audit(self) -> None:
+    async def _keep_audit(self) -> None:
+        """Flush, rotate, compress and remove, as configured; trouble is told, and does not end it."""
+        upkeep = Upkeep(self._house.audit, self._config.audit, datetime.now(UTC))
         while True:
-            await asyncio.sleep(1)
-            await asyncio.to_thread(self._house.audit.flush)
+            await asyncio.sleep(_UPKEEP_SECONDS)
+            try:
+                await asyncio.to_thread(upkeep.tick, datetime.now(UTC))
+            except (AuditUnavailable, OSError) as error:
+                _log.error("the audit log's upkeep failed: %s", error)  # told in full
 
     def reload(self) -> None:
         """Read the rules anew; reopen the audit log, which logrotate may have moved."""

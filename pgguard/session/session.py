@@ -94,8 +94,11 @@ class Session:
 
     @property
     def backlog(self) -> int:
-        """Bytes from the client that wait."""
-        return self._pending_bytes + self._framer.held
+        """Bytes from the client that wait behind a message.
+
+        A message whose end is still to come waits for nothing but that: not to read on would never end.
+        """
+        return self._pending_bytes + self._framer.held if self._stalled else 0
 
     @property
     def status(self) -> TransactionStatus:

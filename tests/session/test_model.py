@@ -9,6 +9,7 @@ import random
 from typing import Any
 
 import pytest
+from raw import Direct, Through
 
 from pgguard.lab.postgres import Postgres
 from pgguard.model.control import CloseCursor, Deallocate, DeclareCursor, FetchCursor, Prepare
@@ -18,7 +19,6 @@ from pgguard.session.judgement import Allow, Answer, Ask, Moment, Names, Questio
 from pgguard.wire import frontend
 from pgguard.wire.constants import Backend, Frontend
 from pgguard.wire.framing import Message, message
-from raw import Direct, Through
 
 TEXTS: dict[bytes, Any] = {
     b"insert into t values (1)": None,

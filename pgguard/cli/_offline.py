@@ -1,0 +1,88 @@
+"""What the offline commands share: rules and a saved catalog, and the decision over a text without any server."""
+
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from pgguard.model.context import Context
+from pgguard.model.decision import Decision
+from pgguard.model.facts import Facts
+from pgguard.policy.circumstances import As, context_of
+from pgguard.policy.decide import decide
+from pgguard.policy.problems import RulesInvalid
+from pgguard.policy.rule_set import RuleSet
+from pgguard.runtime.rulebook import load_rules
+from pgguard.sql.analyze import Analysis, Refused, analyze
+from pgguard.sql.catalog import Catalog, restore
+from pgguard.sql.environment import Settings
+
+_REMEMBERED = 10_000
+
+rules_argument = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+baseline_option = click.option(
+    "--baseline", type=click.Path(exists=True, path_type=Path), help="A baseline in place of the package's own."
+)
+
+
+def open_rules(folder: Path, baseline: Path | None) -> RuleSet:
+    """The rules; where they do not load, all errors go to standard error and the command ends with 1."""
+    try:
+        return load_rules(folder, baseline)
+    except RulesInvalid as invalid:
+        for problem in invalid.problems:
+            click.echo(str(problem), err=True)
+        count = len(invalid.problems)
+        raise click.ClickException(f"the rules do not load: {count} error{'s' if count != 1 else ''}") from invalid
+
+
+def open_catalog(path: Path) -> Catalog:
+    try:
+        return restore(path.read_bytes())
+    except (OSError, msgspec.DecodeError) as error:
+        hint = "save one by `pgguard catalog dump`"
+        raise click.ClickException(f'"{path}" cannot be read as a catalog: {error}; {hint}') from error
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """`refused`: PostgreSQL itself would refuse the text; then there is no decision."""
+
+    context: Context
+    statements: tuple[Facts, ...] = ()
+    decision: Decision | None = None
+    refused: Refused | None = None
+
+
+class Offline:
+    """Judges texts by rules and a catalog. Analyses are remembered, as they are in the proxy."""
+
+    def __init__(self, rules: RuleSet, catalog: Catalog) -> None:
+        self.rules = rules
+        self._catalog = catalog
+        self._analyses: dict[tuple[tuple[str, ...], str, str], Analysis] = {}
+
+    def judge(self, who: As, text: str) -> Judged:
+        """Raises CircumstancesInvalid."""
+        context = context_of(who, self._catalog.snapshot.database, time.time())
+        analysis = self._analyse(text, context.user)
+        if isinstance(analysis, Refused):
+            return Judged(context, refused=analysis)
+        return Judged(context, analysis.statements, decide(self.rules, analysis.statements, context))
+
+    def _analyse(self, text: str, user: str) -> Analysis:
+        # the default search_path: "$user", public (PostgreSQL docs, section 20.11)
+        path = ("pg_catalog", *(schema for schema in (user, "public") if schema in self._catalog.schemas))
+        key = (path, user, text)
+        analysis = self._analyses.get(key)
+        if analysis is None:
+            if len(self._analyses) >= _REMEMBERED:
+                self._analyses.clear()
+            analysis = analyze(text, self._catalog, Settings(path, user, user))
+            self._analyses[key] = analysis
+        return analysis
+
+
+def own(rules: tuple[str, ...]) -> list[str]:
+    """The rules less the baseline's."""
+    return [rule for rule in rules if not rule.startswith("baseline/")]
