@@ -13,13 +13,12 @@ from pgguard.audit.log import AuditUnavailable
 from pgguard.auth.acceptor import KerberosError
 from pgguard.auth.identity import MapError
 from pgguard.auth.tls import TlsError
-from pgguard.directory.static import DirectoryError
 from pgguard.policy.problems import RulesInvalid
 from pgguard.runtime.config import Config, ConfigError, load_config
 from pgguard.runtime.logs import set_up_logging
 from pgguard.runtime.server import Server
 
-_CANNOT_START = (AuditUnavailable, KerberosError, MapError, TlsError, DirectoryError, RulesInvalid, ConfigError)
+_CANNOT_START = (AuditUnavailable, KerberosError, MapError, TlsError, RulesInvalid, ConfigError)
 
 
 @click.command()

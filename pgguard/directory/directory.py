@@ -1,10 +1,12 @@
 """The directory as a statement sees it: memberships that are already here, and how fresh they are.
 
 Theory of operation. Sessions `watch` their users. A background task asks the source for all watched users at once,
-every `refresh` seconds, in a thread of its own. A statement reads what is here, and never waits. While the source
-does not answer, what is here serves up to `max_stale` seconds; then nobody's groups are known, and what depends on
-them is refused. After failures the next try waits longer, up to a bound, with jitter, so that a sick server is let
-alone.
+every `refresh` seconds, in a thread of its own. A statement reads what is here, and never waits. Logins that come
+while the directory is being asked wait for the next question, which is one for all of them.
+
+While the source does not answer, what is here serves up to `max_stale` seconds; then nobody's groups are known, and
+what depends on them is refused. After failures the next try waits longer, up to a bound, with jitter, so that a sick
+server is let alone; a login in that time is answered from what is here.
 """
 
 import asyncio
@@ -12,21 +14,37 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from pgguard.directory.ldap_source import LdapSource
+import msgspec
+
+from pgguard.directory.errors import DirectoryError
+from pgguard.directory.lane import beside
+from pgguard.directory.ldap_source import LdapSource, time_limit
 from pgguard.directory.membership import Membership
 from pgguard.directory.settings import DirectorySettings
-from pgguard.directory.static import DirectoryError, StaticSource
+from pgguard.directory.static import StaticSource
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 15.0
 
+_PATIENCE = 2.0
+"""Seconds beyond the source's own time limit after which its thread is left behind."""
+
+_OPEN_AFTER = 3
+"""Failures in a row after which only the background task asks: logins do not add to a sick server's load."""
+
 
 class Source(Protocol):
-    def fetch(self, users: Iterable[str]) -> dict[str, Membership]: ...
+    @property
+    def origin(self) -> str:
+        """Where memberships come from: a server's URI, or a file."""
+        ...
+
+    def fetch(self, users: Iterable[str]) -> dict[str, Membership]:
+        """Blocks. Raises DirectoryError."""
+        ...
 
 
 class Directory:
@@ -42,9 +60,11 @@ class Directory:
         self._clock = clock
         self._changed = changed
         self._source = make_source(settings)
-        self._thread = ThreadPoolExecutor(1, "directory")
+        self._limit = time_limit(settings) + _PATIENCE
+        self._asking = asyncio.Lock()
+        self._newcomers: set[str] = set()
         self._watched: Counter[str] = Counter()
-        self._known: dict[str, tuple[Membership, float]] = {}
+        self._known: dict[str, Membership] = {}
         self._failures = 0
         self._background: asyncio.Task[None] | None = None
         self.generation = 0
@@ -52,28 +72,34 @@ class Directory:
         self.error: str | None = None
         """Why the last fetch failed; None while all is well."""
 
+    @property
+    def origin(self) -> str:
+        return self._source.origin
+
     def start(self) -> None:
         self._background = asyncio.create_task(self._refresh_for_ever())
 
     async def close(self) -> None:
         if self._background is not None:
             self._background.cancel()
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def membership(self, user: str) -> Membership | None:
         """What is known of a watched user; None where it is older than allowed, or was never told."""
         known = self._known.get(user)
-        if known is None or self._clock() - known[1] > self._settings.max_stale:
+        if known is None or self._clock() - known.as_of > self._settings.max_stale:
             return None
-        return known[0]
+        return known
 
     async def watch(self, user: str) -> Membership | None:
-        """A session of this user has opened: fetch at once, and from now on keep it fresh."""
+        """A session of this user has opened: ask at once, and from now on keep it fresh."""
         self._watched[user] += 1
-        try:
-            await self._fetch([user])
-        except DirectoryError as error:
-            _log.warning("directory: %s", error)
+        if self._failures >= _OPEN_AFTER:
+            return self.membership(user)
+        self._newcomers.add(user)
+        async with self._asking:
+            if user in self._newcomers:  # else the question before has answered for us too
+                users, self._newcomers = list(self._newcomers), set()
+                await self._try(users)
         return self.membership(user)
 
     def unwatch(self, user: str) -> None:
@@ -82,36 +108,47 @@ class Directory:
             del self._watched[user]
             self._known.pop(user, None)
 
-    async def _fetch(self, users: list[str]) -> None:
-        asked = self._clock()
+    async def _try(self, users: list[str]) -> None:
+        """Ask for these users; trouble is told once, and kept in `error`."""
+        was_well = self.error is None
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._thread, self._source.fetch, users)
+            await self._fetch(users)
         except DirectoryError as error:
             self._failures += 1
             self.error = str(error)
-            raise
-        self._failures, self.error = 0, None
-        for user, membership in found.items():
-            before = self._known.get(user)
-            self._known[user] = (membership, asked)
-            if before is not None and before[0] != membership:
-                self.generation += 1
-                if self._changed is not None:
-                    self._changed(membership)
+            (_log.error if was_well else _log.debug)("directory does not answer: %s", error)
+        else:
+            self._failures, self.error = 0, None
+            if not was_well:
+                _log.info("directory answers again")
+
+    async def _fetch(self, users: list[str]) -> None:
+        asked = self._clock()
+        source = self._source
+        try:
+            found = await beside(lambda: source.fetch(users), self._limit)
+        except TimeoutError as error:
+            self._source = make_source(self._settings)  # the old one is still in the hands of its thread
+            raise DirectoryError(f"{source.origin}: no answer within {self._limit:g} s") from error
+        for membership in found.values():
+            self._learn(msgspec.structs.replace(membership, as_of=asked))
+
+    def _learn(self, membership: Membership) -> None:
+        if membership.user not in self._watched:
+            return  # the last session has ended meanwhile
+        before = self._known.get(membership.user)
+        self._known[membership.user] = membership
+        if before is not None and not before.tells_the_same(membership):
+            self.generation += 1
+            if self._changed is not None:
+                self._changed(membership)
 
     async def _refresh_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._pause())
-            if not self._watched:
-                continue
-            was_well = self.error is None
-            try:
-                await self._fetch(list(self._watched))
-            except DirectoryError as error:
-                (_log.error if was_well else _log.debug)("directory does not answer: %s", error)
-            else:
-                if not was_well:
-                    _log.info("directory answers again")
+            if self._watched or self._failures:
+                async with self._asking:
+                    await self._try(list(self._watched))
 
     def _pause(self) -> float:
         pause = self._settings.refresh * (2 ** min(self._failures, 5) if self._failures else 1)
@@ -121,6 +158,5 @@ class Directory:
 def make_source(settings: DirectorySettings) -> Source:
     if settings.kind == "ldap":
         return LdapSource(settings)
-    if settings.path is None:
-        raise DirectoryError('[directory] kind = "static" needs a path')
+    assert settings.path is not None, "the settings have checked it"
     return StaticSource(settings.path)

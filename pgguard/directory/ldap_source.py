@@ -1,213 +1,154 @@
-"""LDAP as a source of memberships: one connection, used by one thread at a time.
+"""LDAP as a source of memberships: many users in few searches, over one connection at a time.
 
-Every call has a time limit: python-ldap's own are infinite (field notes, section 5). Referrals are not followed; a
-result that a size limit has cut is a failure, not an answer. A connection that has failed is dropped, and the next
-fetch tries the servers in turn again.
+Theory of operation. Each fetch asks for the users' entries (a hundred in one filter), which of them are disabled, and
+the groups. The connection is kept from fetch to fetch. One that has failed is dropped; the servers are then tried in
+turn, first the one that answered last, and a server that lets nobody in goes to the end of the line, so that a sick
+one costs its time limit once and not each time.
+
+A source is used by one thread at a time, which these calls block, each fetch for no longer than `time_limit`.
 """
 
-import contextlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import ldap
-import ldap.controls
-import ldap.dn
 import ldap.filter
-import ldap.sasl
 
-from pgguard.directory.membership import Membership, closure, membership
+from pgguard.directory.distinguished_names import NormalNames, first_value
+from pgguard.directory.errors import DirectoryError
+from pgguard.directory.ldap_connection import Deadline, Entry, LdapConnection, in_words
+from pgguard.directory.ldap_groups import GroupGraph, Search, style_of
+from pgguard.directory.membership import Membership, membership
 from pgguard.directory.settings import DirectorySettings
-from pgguard.directory.static import DirectoryError
+from pgguard.directory.user_filter import UserFilter
 
-_PAGE = 500
 _AT_ONCE = 100
-"""Users asked for in one search: a filter has its limits."""
+"""Users asked for in one search: servers bound the size of a filter."""
 
 _IN_CHAIN = "1.2.840.113556.1.4.1941"
-"""Active Directory's matching rule "in chain"."""
+"""LDAP_MATCHING_RULE_IN_CHAIN (Active Directory technical specification, MS-ADTS 3.1.1.3.4.4.3)."""
 
-_GROUP_FILTER = "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames))"
+_STEPS = 4
+"""Calls that a fetch makes of each server, each with the configured time limit: bind, users, disabled ones, groups."""
+
+
+def time_limit(settings: DirectorySettings) -> float:
+    """Seconds that one fetch may take, whatever the servers do."""
+    return settings.timeout * _STEPS * len(settings.uris)
 
 
 class LdapSource:
     def __init__(self, settings: DirectorySettings) -> None:
         self._settings = settings
-        self._connection: Any = None
+        self._filter = UserFilter(settings.user_filter)
+        self._names = NormalNames()
+        self._connection: LdapConnection | None = None
+        self._servers = list(settings.uris)
+
+    @property
+    def origin(self) -> str:
+        """The server that answered last, or will be asked first."""
+        return self._servers[0]
 
     def fetch(self, users: Iterable[str]) -> dict[str, Membership]:
-        """The memberships of these users. Blocks, up to the time limit for each call. Raises DirectoryError."""
-        wanted = list(users)
+        """The memberships of these users. Raises DirectoryError."""
+        deadline = Deadline(time_limit(self._settings))
         try:
-            return self._fetch(wanted)
+            connection = self._connection or self._connect(deadline)
+            self._connection = connection
+
+            def search(base: str, query: str, attributes: list[str]) -> list[Entry]:
+                return connection.search(base, query, attributes, deadline)
+
+            return _Fetch(self._settings, self._filter, self._names, search).memberships(list(users))
         except ldap.LDAPError as error:
             self.close()
-            raise DirectoryError(_in_words(error)) from error
+            raise DirectoryError(f"{self.origin}: {in_words(error)}") from error
+        except DirectoryError:
+            self.close()
+            raise
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(ldap.LDAPError):  # it may be gone already
-                connection.unbind_ext_s()
+            connection.close()
 
-    def _fetch(self, users: list[str]) -> dict[str, Membership]:
-        if self._connection is None:
-            self._connection = self._connect()
-        entries: dict[str, tuple[str, Mapping[str, list[bytes]]]] = {}
-        for start in range(0, len(users), _AT_ONCE):
-            entries |= self._users(users[start : start + _AT_ONCE])
-        disabled = self._disabled(users) if self._settings.disabled_filter else frozenset()
-        groups = self._all_groups() if self._settings.groups in {"member", "posix"} else None
-        return {user: self._membership(user, entries.get(user), disabled, groups) for user in users}
-
-    # connecting
-
-    def _connect(self) -> Any:
+    def _connect(self, deadline: Deadline) -> LdapConnection:
+        """The first server that lets us in; it comes first from then on."""
         problems = []
-        for uri in self._settings.uris:
+        for uri in tuple(self._servers):
             try:
-                return self._bind(uri)
-            except ldap.LDAPError as error:
-                problems.append(f"{uri}: {_in_words(error)}")
+                return LdapConnection(self._settings, uri, deadline)
+            except (ldap.LDAPError, DirectoryError) as error:
+                words = in_words(error) if isinstance(error, ldap.LDAPError) else str(error)
+                problems.append(f"{uri}: {words}")
+                self._servers.append(self._servers.pop(0))
         raise DirectoryError("no LDAP server answers: " + "; ".join(problems))
 
-    def _bind(self, uri: str) -> Any:
-        settings = self._settings
-        connection = ldap.initialize(uri)
-        connection.protocol_version = ldap.VERSION3
-        connection.set_option(ldap.OPT_REFERRALS, 0)
-        connection.set_option(ldap.OPT_NETWORK_TIMEOUT, settings.timeout)
-        connection.set_option(ldap.OPT_TIMEOUT, settings.timeout)
-        if settings.ca_file is not None:
-            connection.set_option(ldap.OPT_X_TLS_CACERTFILE, str(settings.ca_file))
-        connection.set_option(ldap.OPT_X_TLS_REQUIRE_CERT, ldap.OPT_X_TLS_DEMAND)
-        connection.set_option(ldap.OPT_X_TLS_NEWCTX, 0)  # last: it makes the context of all that was set
-        if settings.start_tls:
-            connection.start_tls_s()
-        if settings.sasl_gssapi:
-            connection.sasl_interactive_bind_s("", ldap.sasl.gssapi())
-        elif settings.bind_dn:
-            connection.simple_bind_s(settings.bind_dn, self._password())
-        return connection
 
-    def _password(self) -> str:
-        path = self._settings.bind_password_file
-        password = self._settings.bind_password if path is None else path.read_text(encoding="utf-8").strip()
-        if not password:  # an empty password would be an anonymous bind that succeeds (RFC 4513, section 5.1.2)
-            raise DirectoryError("[directory] bind_dn without bind_password or bind_password_file")
-        return password
+class _Fetch:
+    """One look at the directory: all of it is of this look, nothing is remembered from an earlier one."""
 
-    # searching
+    def __init__(self, settings: DirectorySettings, users: UserFilter, names: NormalNames, search: Search) -> None:
+        self._settings = settings
+        self._filter = users
+        self._normal = names
+        self._search = search
 
-    def _search(self, base: str, query: str, attributes: list[str]) -> list[tuple[str, dict[str, list[bytes]]]]:
-        """All entries, page by page."""
-        found: list[tuple[str, dict[str, list[bytes]]]] = []
-        page = ldap.controls.SimplePagedResultsControl(criticality=True, size=_PAGE, cookie="")
-        while True:
-            number = self._connection.search_ext(base, ldap.SCOPE_SUBTREE, query, attributes, serverctrls=[page])
-            _, entries, _, controls = self._connection.result3(number, timeout=self._settings.timeout)
-            found += [entry for entry in entries if entry[0] is not None]
-            cookies = [c.cookie for c in controls if c.controlType == page.controlType]
-            if not cookies or not cookies[0]:
-                return found
-            page.cookie = cookies[0]
+    def memberships(self, users: Sequence[str]) -> dict[str, Membership]:
+        entries = self._entries(users)
+        disabled = self._disabled(users)
+        asks_each = self._settings.groups == "active_directory"
+        graph = None if asks_each or not entries else GroupGraph(self._settings, self._search, self._normal)
+        return {user: self._membership(user, entries.get(user, []), disabled, graph) for user in users}
 
-    def _user_query(self, users: list[str]) -> str:
-        each = (ldap.filter.filter_format(self._settings.user_filter.replace("{user}", "%s"), [user]) for user in users)
-        return f"(|{''.join(each)})"
+    def _entries(self, users: Sequence[str]) -> dict[str, list[Entry]]:
+        """The entries that belong to each user: one, where the directory is in order."""
+        wanted = {key: user for user in users for key in self._filter.keys(user)}
+        attributes = [*self._filter.attributes, *style_of(self._settings).of_users]
+        found: dict[str, dict[str, Entry]] = {}
+        for part in _parts(users):
+            for dn, values in self._search(self._settings.where_users_are, self._filter.query(part), attributes):
+                for user in {wanted[key] for key in self._filter.keys_of_entry(values) if key in wanted}:
+                    found.setdefault(user, {})[dn] = (dn, values)
+        return {user: list(entries.values()) for user, entries in found.items()}
 
-    def _users(self, users: list[str]) -> dict[str, tuple[str, Mapping[str, list[bytes]]]]:
-        """The entry of each user: the one that its own filter finds, by the attribute that the filter names."""
-        attribute = self._settings.user_filter.strip("(").partition("=")[0]
-        entries = self._search(self._user_base, self._user_query(users), [attribute, "memberOf"])
-        named: dict[str, tuple[str, Mapping[str, list[bytes]]]] = {}
-        for dn, values in entries:
-            lowered = {key.lower(): value for key, value in values.items()}
-            for name in lowered.get(attribute.lower(), ()):
-                named[name.decode("utf-8", "replace")] = (dn, lowered)
-        return {user: named[user] for user in users if user in named}
-
-    def _disabled(self, users: list[str]) -> frozenset[str]:
-        query = f"(&{self._settings.disabled_filter}{self._user_query(users)})"
-        return frozenset(_normal(dn) for dn, _ in self._search(self._user_base, query, ["1.1"]))
-
-    @property
-    def _user_base(self) -> str:
-        return self._settings.user_base or self._settings.base
-
-    # groups
-
-    def _all_groups(self) -> "_Groups":
-        base = self._settings.group_base or self._settings.base
-        posix = self._settings.groups == "posix"
-        query = "(objectClass=posixGroup)" if posix else _GROUP_FILTER
-        members = ["memberUid"] if posix else ["member", "uniqueMember"]
-        return _Groups(self._search(base, query, [self._settings.group_name, *members]), self._settings.group_name)
+    def _disabled(self, users: Sequence[str]) -> frozenset[str]:
+        """The DNs of those among them whose account is locked."""
+        locked = self._settings.disabled_filter
+        if not locked:
+            return frozenset()
+        found = (
+            self._search(self._settings.where_users_are, f"(&{locked}{self._filter.query(part)})", ["1.1"])
+            for part in _parts(users)
+        )
+        return frozenset(self._normal(dn.encode()) for entries in found for dn, _ in entries)
 
     def _membership(
-        self,
-        user: str,
-        entry: tuple[str, Mapping[str, list[bytes]]] | None,
-        disabled: frozenset[str],
-        groups: "_Groups | None",
+        self, user: str, entries: list[Entry], disabled: frozenset[str], graph: GroupGraph | None
     ) -> Membership:
-        if entry is None:
+        if not entries:
             return Membership(user, found=False)
-        dn, values = entry
-        if _normal(dn) in disabled:
-            return membership(user, {}, disabled=True)
-        if groups is not None:
-            return membership(user, groups.of(_normal(dn), user))
-        if self._settings.groups == "memberof":
-            names = [_first_value(group.decode("utf-8", "replace")) for group in values.get("memberof", ())]
-            return membership(user, {name: (name,) for name in names})
-        query = ldap.filter.filter_format(f"(member:{_IN_CHAIN}:=%s)", [dn])
-        base = self._settings.group_base or self._settings.base
-        found = self._search(base, query, [self._settings.group_name])
-        names = [_first_value(group) for group, _ in found]
-        return membership(user, {name: (name,) for name in names})
+        if len(entries) > 1:
+            # whose groups would count? nobody can tell, so none are known
+            names = " and ".join(f'"{dn}"' for dn, _ in entries)
+            return Membership(user, None, problem=f'user_filter finds more than one entry for "{user}": {names}')
+        dn, values = entries[0]
+        if self._normal(dn.encode()) in disabled:
+            return membership(user, {}, dn, disabled=True)
+        return membership(user, self._in_chain(dn) if graph is None else graph.of(dn, values), dn)
+
+    def _in_chain(self, dn: str) -> Mapping[str, tuple[str, ...]]:
+        """Active Directory resolves the nesting itself; it does not tell the path."""
+        style = style_of(self._settings)
+        query = ldap.filter.filter_format(f"(&{style.group_filter}(member:{_IN_CHAIN}:=%s))", [dn])
+        attribute = self._settings.group_name.lower()
+        found = self._search(self._settings.where_groups_are, query, [attribute])
+        names = (
+            values[attribute][0].decode("utf-8", "replace") if values.get(attribute) else first_value(group)
+            for group, values in found
+        )
+        return {name: (name,) for name in names}
 
 
-class _Groups:
-    """All groups of the directory, turned around: from a member to the groups it is in."""
-
-    def __init__(self, entries: list[tuple[str, dict[str, list[bytes]]]], name_attribute: str) -> None:
-        self._names: dict[str, str] = {}
-        self._parents: dict[str, list[str]] = {}
-        for dn, values in entries:
-            lowered = {key.lower(): value for key, value in values.items()}
-            group = _normal(dn)
-            names = lowered.get(name_attribute.lower())
-            self._names[group] = names[0].decode("utf-8", "replace") if names else _first_value(dn)
-            for attribute in ("member", "uniquemember"):
-                for member in lowered.get(attribute, ()):
-                    self._parents.setdefault(_normal(member.decode("utf-8", "replace")), []).append(group)
-            for uid in lowered.get("memberuid", ()):
-                self._parents.setdefault(uid.decode("utf-8", "replace"), []).append(group)
-
-    def of(self, dn: str, uid: str) -> dict[str, tuple[str, ...]]:
-        direct = [*self._parents.get(dn, ()), *self._parents.get(uid, ())]
-        paths = closure(direct, self._parents)
-        return {self._names[group]: tuple(self._names[step] for step in path) for group, path in paths.items()}
-
-
-def _normal(dn: str) -> str:
-    """A DN in one spelling: no spaces around the parts, lower case (RFC 4514)."""
-    try:
-        parts = ldap.dn.str2dn(dn)
-    except ldap.DECODING_ERROR:
-        return dn.lower()
-    return str(ldap.dn.dn2str([[(key.lower(), value.lower(), kind) for key, value, kind in rdn] for rdn in parts]))
-
-
-def _first_value(dn: str) -> str:
-    """The value of a DN's first part: `analysts` of cn=analysts,ou=groups,…"""
-    try:
-        return str(ldap.dn.str2dn(dn)[0][0][1])
-    except (ldap.DECODING_ERROR, IndexError):
-        return dn
-
-
-def _in_words(error: ldap.LDAPError) -> str:
-    details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-    parts = [str(details[key]) for key in ("desc", "info") if details.get(key)]
-    return ": ".join(parts) or type(error).__name__
+def _parts(users: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (users[start : start + _AT_ONCE] for start in range(0, len(users), _AT_ONCE))

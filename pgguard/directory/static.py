@@ -12,11 +12,8 @@ from typing import Any
 
 import yaml
 
+from pgguard.directory.errors import DirectoryError
 from pgguard.directory.membership import Membership, closure, membership
-
-
-class DirectoryError(Exception):
-    """The directory cannot answer; the message says why."""
 
 
 class StaticSource:
@@ -28,6 +25,10 @@ class StaticSource:
         self._users: dict[str, Any] = {}
         self._parents: dict[str, list[str]] = {}
 
+    @property
+    def origin(self) -> str:
+        return str(self._path)
+
     def fetch(self, users: Iterable[str]) -> dict[str, Membership]:
         """The memberships of these users. Raises DirectoryError."""
         self._read()
@@ -38,7 +39,7 @@ class StaticSource:
         if entry is None:
             return Membership(user, found=False)
         paths = closure(entry.get("groups") or [], self._parents)
-        return membership(user, paths, disabled=bool(entry.get("disabled")))
+        return membership(user, paths, f"users: {user}", disabled=bool(entry.get("disabled")))
 
     def _read(self) -> None:
         try:
@@ -58,9 +59,15 @@ class StaticSource:
 
 
 def _section(tree: Any, key: str, path: Path) -> dict[str, Any]:
-    section = tree.get(key) if isinstance(tree, dict) else None
-    if section is None and isinstance(tree, dict):
-        return {}
-    if not isinstance(section, dict) or not all(isinstance(e, dict) or e is None for e in section.values()):
+    section = tree.get(key, {}) if isinstance(tree, dict) else None
+    if not isinstance(section, dict) or not all(_fits(entry) for entry in section.values()):
         raise DirectoryError(f'directory file "{path}": "{key}" must map each name to a map, as {{groups: [dba]}}')
     return {str(name): entry or {} for name, entry in section.items()}
+
+
+def _fits(entry: Any) -> bool:
+    """A map whose `groups`, if any, are a list of names; nothing at all is an empty map."""
+    if entry is None:
+        return True
+    groups = (entry.get("groups") or []) if isinstance(entry, dict) else None
+    return isinstance(groups, list) and all(isinstance(group, str) for group in groups)

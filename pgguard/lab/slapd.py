@@ -1,5 +1,6 @@
 """An LDAP directory of its own: OpenLDAP's slapd with memberOf and syncrepl, on free loopback ports."""
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -117,7 +118,8 @@ class Slapd(Entries):
             tied=self._tied,
         )
         self._process.wait_until(self._answers)
-        self.lay_out()
+        with contextlib.suppress(ldap.ALREADY_EXISTS):  # started again: its entries are still there
+            self.lay_out()
 
     def _answers(self) -> bool:
         try:

@@ -71,6 +71,16 @@ class Approval:
             )
         return None
 
+    def lost(self, number: int) -> bool:
+        """Whether a statement that was allowed and still runs would be denied now, by the groups its user now has."""
+        running = self.running.of(number)
+        if running is None or self._observing():
+            return False
+        membership = self._house.directory.membership(self._login.user)
+        groups = None if membership is None else membership.groups
+        context = msgspec.structs.replace(running.context, groups=groups)
+        return decide(self._house.rulebook.current, running.statements, context).effect is Effect.DENY
+
     # the flow
 
     def approve(self, request: Request, names: Names) -> Flow:
@@ -127,8 +137,8 @@ class Approval:
         if effect is Effect.DENY:
             return Refuse(refusal_of(decision, audit_id), audit_id)
         self._understanding.relayed(request, judged.statements)
-        ddl = any(facts.changes_catalog for facts in judged.statements)
-        self.running.begin(request.number, Running(audit_id, time.monotonic(), ddl))
+        running = Running(audit_id, time.monotonic(), judged.statements, judged.context)
+        self.running.begin(request.number, running)
         controls = tuple(facts.control for facts in judged.statements)
         max_rows = None if self._observing() else decision.max_rows
         if request.moment is Moment.BIND:

@@ -33,6 +33,10 @@ _BACKLOG = 1 << 20
 """Bytes of the client's that may wait behind a message, before the client is not read any more."""
 
 
+_SHORTEST_LOOK, _LONGEST_LOOK = 0.05, 3600.0
+"""Seconds between looks at the ticket's end: the clock may be set meanwhile."""
+
+
 class Connection:
     """See the module. `ended` is set when both sockets are closed."""
 
@@ -49,11 +53,13 @@ class Connection:
         self._judge = SessionJudge(self._approval, self._resolve)
         self.session = Session(self._judge, limit=max(limits.statement_bytes, 1 << 26), parameters=database.parameters)
         self._statements = 0
+        self._ticket_watch: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.ended = asyncio.Event()
 
     def start(self) -> None:
         """Take over both sockets."""
+        self._look_at_ticket()
         self._database.endpoint.hand_over(_DatabaseSide(self))
         self._client.hand_over(_ClientSide(self))
 
@@ -145,6 +151,31 @@ class Connection:
         self.session.cancelled()
         self._pump()
 
+    def _look_at_ticket(self) -> None:
+        """End the session when its ticket does, also while nothing is asked of it."""
+        barred = self._approval.barred()
+        if barred is not None:
+            self.end(barred)
+            return
+        left = self.login.ticket.ends_at + self._house.config.kerberos.grace - time.time()
+        pause = min(max(left, _SHORTEST_LOOK), _LONGEST_LOOK)
+        self._ticket_watch = asyncio.get_running_loop().call_later(pause, self._look_at_ticket)
+
+    def membership_changed(self) -> None:
+        """The user has lost or won groups, or the account: what is configured happens to what runs."""
+        barred = self._approval.barred()
+        on_revoke = self._house.config.directory.on_revoke
+        lost = on_revoke != "refuse" and self.session.running and self._approval.lost(self.session.runs)
+        if barred is None and not lost:
+            return
+        if self.session.running:
+            self._spawn(self._cancel_backend())
+        if barred is not None:
+            self.end(barred)
+        elif on_revoke == "terminate":
+            who = self.login.user
+            self.end(Refusal(SqlState.ADMIN_SHUTDOWN, f'"{who}" has lost the right to the statement that was running'))
+
     def end(self, refusal: Refusal) -> None:
         """End the session with a FATAL error, after the statement that runs."""
         self.session.end(refusal)
@@ -164,6 +195,8 @@ class Connection:
         if self.ended.is_set():
             return
         self.ended.set()
+        if self._ticket_watch is not None:
+            self._ticket_watch.cancel()
         self._judge.abandon()
         self._client.close()
         self._database.endpoint.close()

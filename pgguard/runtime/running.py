@@ -4,16 +4,25 @@ from collections import OrderedDict
 
 import msgspec
 
+from pgguard.model.context import Context
+from pgguard.model.facts import Facts
+
 _REMEMBERED = 1024
 """Requests that are remembered: more than a pipeline usually has in flight; older ones only lose their duration."""
 
 
 class Running(msgspec.Struct, frozen=True):
-    """`since`: monotonic seconds. `changes_catalog`: its end is a reason to refresh the catalog."""
+    """What was allowed, as what, and in which context. `since`: monotonic seconds."""
 
     audit_id: str
     since: float
-    changes_catalog: bool = False
+    statements: tuple[Facts, ...]
+    context: Context
+
+    @property
+    def changes_catalog(self) -> bool:
+        """Its end is a reason to refresh the catalog."""
+        return any(facts.changes_catalog for facts in self.statements)
 
 
 class RunningStatements:

@@ -20,6 +20,7 @@ from pgguard.auth.identity import IdentityMap
 from pgguard.auth.layers import LayerBroken
 from pgguard.auth.tls import client_facing
 from pgguard.directory.directory import Directory
+from pgguard.directory.membership import Membership
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.runtime.admission import Admitted, Door, NotAdmitted
@@ -72,7 +73,7 @@ class Server:
         self._house = House(
             config=config,
             rulebook=Rulebook(config.rules.path, config.rules.baseline),
-            directory=Directory(config.directory, loop.time),
+            directory=Directory(config.directory, loop.time, self._membership_changed),
             audit=audit,
             databases=Databases(config.database),
             catalogs=Catalogs(self._connect, config.database.catalog_refresh_seconds),
@@ -157,6 +158,14 @@ class Server:
         self._users[login.user] -= 1
         self._addresses[login.address or ""] -= 1
         self._house.directory.unwatch(login.user)
+
+    def _membership_changed(self, membership: Membership) -> None:
+        """The directory tells another thing of a user with open sessions."""
+        what = "disabled" if membership.disabled else f"groups {', '.join(membership.groups or ()) or 'none'}"
+        self._record(Changed(timestamp(), "directory", f"{membership.user}: {what}"))
+        for connection in list(self._connections.values()):
+            if connection.login.user == membership.user:
+                connection.membership_changed()
 
     def _check_limits(self, user: str, address: str | None) -> None:
         limits = self._config.limits

@@ -114,6 +114,12 @@ class Session:
         return len(self._replies.expected) > 0
 
     @property
+    def runs(self) -> int:
+        """The number of the request that the database works on; 0 where it is none that was judged."""
+        head = self._replies.expected.head
+        return 0 if head is None else head.number
+
+    @property
     def waiting(self) -> Request | None:
         """The request that waits for `resolve`, if one does."""
         waiting = self._waiting
@@ -498,6 +504,10 @@ class Session:
             self._terminate()
 
     def _end_when_quiet(self) -> None:
+        if self._replies.copying_in:
+            # the database would wait for the client's data, of which none is taken any more
+            self._replies.copying_in = False
+            self._to_server.append(frontend.copy_fail(b"the session ends"))
         if len(self._replies.expected):
             self._flush_segment()
             return

@@ -1,6 +1,7 @@
 """Clients of the whole way: real psql, real asyncpg, real tickets."""
 
 import os
+import re
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,10 @@ import asyncpg
 import pytest
 
 from pgguard.lab.lab import Lab, Plan
+from pgguard.lab.terminal import PSQL_PROMPT
+
+WITH_OR_WITHOUT_CONNECTION = re.compile(rf"{PSQL_PROMPT.pattern}|^!\?> $", re.MULTILINE)
+"""psql's prompts, that of a lost connection among them."""
 
 Psql = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -1,7 +1,6 @@
 """What goes wrong around pgguard, at its start and later: each trouble is told clearly, and lets nothing through."""
 
 import os
-import re
 import socket
 import struct
 import subprocess
@@ -14,8 +13,8 @@ import pytest
 
 from pgguard.lab.lab import Lab
 from pgguard.lab.proxy import override, to_toml
-from pgguard.lab.terminal import PSQL, PSQL_PROMPT, Terminal
-from tests.e2e.conftest import psql_with, run_psql
+from pgguard.lab.terminal import PSQL, Terminal
+from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, psql_with, run_psql
 
 OwnLab = Callable[..., Lab]
 
@@ -130,8 +129,7 @@ def test_with_the_database_gone_a_login_is_refused_and_its_return_noticed(own_la
 def test_a_database_that_dies_takes_its_sessions_along(own_lab: OwnLab):
     """The client gets what the server says last (57P01), or the end of the connection; it is never left hanging."""
     lab = own_lab()
-    prompt = re.compile(rf"{PSQL_PROMPT.pattern}|^!\?> $", re.MULTILINE)  # the last: psql's without a connection
-    with Terminal(PSQL, lab.environment("alice"), prompt=prompt) as terminal:
+    with Terminal(PSQL, lab.environment("alice"), prompt=WITH_OR_WITHOUT_CONNECTION) as terminal:
         terminal.until_prompt()
         assert "6" in terminal.enter("select count(*) from sales.orders;")
         lab.postgres.stop()

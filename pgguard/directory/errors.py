@@ -1,0 +1,5 @@
+"""What a source of memberships raises."""
+
+
+class DirectoryError(Exception):
+    """The directory cannot answer; the message says why."""

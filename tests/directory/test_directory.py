@@ -1,0 +1,167 @@
+"""The directory over time: what serves while the source does not answer, for how long, and how it comes back."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pgguard.directory.directory import Directory
+from pgguard.directory.membership import Membership
+from pgguard.directory.settings import DirectorySettings
+from pgguard.lab.slapd import Slapd
+
+MakeSettings = Callable[..., DirectorySettings]
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def own_slapd(servers: Path, request: pytest.FixtureRequest) -> Iterator[Slapd]:
+    """A directory to stop and pause."""
+    with Slapd(servers / f"slapd-{abs(hash(request.node.nodeid)) % 10**8}") as directory:
+        yield directory
+
+
+def _settings(slapd: Slapd, **changes: object) -> DirectorySettings:
+    bind = {"bind_dn": slapd.admin_dn, "bind_password": slapd.admin_password}
+    return DirectorySettings(
+        kind="ldap", uri=slapd.uri, base=slapd.base, **{"timeout": 0.5, "refresh": 0.05, "max_stale": 60.0, **bind, **changes}
+    )  # fmt: skip
+
+
+async def _until(condition: Callable[[], object], changed: asyncio.Event) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await changed.wait()
+            changed.clear()
+
+
+async def test_a_change_in_ldap_is_told_of(own_slapd: Slapd):
+    own_slapd.add_user("mover")
+    own_slapd.add_group("movers", users=["mover"])
+    told: list[Membership] = []
+    news = asyncio.Event()
+
+    def changed(membership: Membership) -> None:
+        told.append(membership)
+        news.set()
+
+    directory = Directory(_settings(own_slapd), Clock(), changed)
+    directory.start()
+    found = await directory.watch("mover")
+    assert found is not None
+    assert found.groups == ("movers",)
+    generation = directory.generation
+    await asyncio.to_thread(own_slapd.remove_from_group, "mover", "movers")
+    await _until(lambda: told, news)
+    assert told[0].groups == ()
+    assert directory.generation > generation
+    await directory.close()
+
+
+async def test_the_last_known_groups_serve_as_long_as_is_allowed_and_no_longer(own_slapd: Slapd):
+    own_slapd.add_user("stale")
+    own_slapd.add_group("known", users=["stale"])
+    clock = Clock()
+    directory = Directory(_settings(own_slapd), clock)
+    await directory.watch("stale")
+    own_slapd.stop()
+    clock.now = 59.0
+    assert (await directory.watch("stale")).groups == ("known",)  # asked, without an answer
+    assert directory.error is not None
+    assert own_slapd.uri in directory.error
+    clock.now = 61.0
+    assert directory.membership("stale") is None
+    own_slapd.start()
+    assert (await directory.watch("stale")).groups == ("known",)
+    assert directory.error is None
+
+
+async def test_a_directory_that_hangs_costs_its_time_limit_and_recovers(own_slapd: Slapd):
+    own_slapd.add_user("patient")
+    directory = Directory(_settings(own_slapd), Clock())
+    await directory.watch("patient")
+    own_slapd.pause()
+    try:
+        async with asyncio.timeout(10):
+            assert await directory.watch("patient") is not None
+        assert directory.error is not None
+    finally:
+        own_slapd.resume()
+    await directory.watch("patient")
+    assert directory.error is None
+
+
+async def test_logins_leave_a_sick_server_alone_after_some_failures(own_slapd: Slapd):
+    own_slapd.add_user("eager")
+    directory = Directory(_settings(own_slapd, timeout=0.2), Clock())
+    own_slapd.pause()
+    try:
+        for _ in range(3):
+            assert await directory.watch("eager") is None
+        asked: list[object] = []
+        directory._source.fetch = asked.append  # whoever asked now would be seen here
+        assert await directory.watch("eager") is None
+        assert asked == []
+    finally:
+        own_slapd.resume()
+
+
+async def test_logins_at_the_same_time_share_a_question(own_slapd: Slapd):
+    users = [f"rush-{number}" for number in range(40)]
+    for user in users:
+        own_slapd.add_user(user)
+    directory = Directory(_settings(own_slapd), Clock())
+    asked: list[int] = []
+    fetch = directory._source.fetch
+    directory._source.fetch = lambda names: asked.append(len(names)) or fetch(names)  # counts, and asks as before
+    found = await asyncio.gather(*(directory.watch(user) for user in users))
+    assert all(membership is not None and membership.found for membership in found)
+    assert sum(asked) == 40
+    assert len(asked) <= 3
+
+
+async def test_who_has_no_session_is_forgotten(own_slapd: Slapd):
+    own_slapd.add_user("brief")
+    directory = Directory(_settings(own_slapd), Clock())
+    await directory.watch("brief")
+    await directory.watch("brief")
+    directory.unwatch("brief")
+    assert directory.membership("brief") is not None
+    directory.unwatch("brief")
+    assert directory.membership("brief") is None
+
+
+async def test_a_static_file_is_read_anew_when_it_changes(people_file: Path):
+    directory = Directory(DirectorySettings(kind="static", path=people_file), Clock())
+    found = await directory.watch("alice")
+    assert found.groups == ("analysts", "staff")
+    assert found.paths["staff"] == ("analysts", "staff")
+    people_file.write_text("users: {alice: {groups: [], disabled: true}}\n")
+    found = await directory.watch("alice")
+    assert (found.groups, found.disabled) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("users: [alice]\n", '"users" must map each name to a map'),
+        ("users: {alice: {groups: analysts}}\n", '"users" must map each name to a map'),
+        ("users: {alice: {groups: [1]}}\n", '"users" must map each name to a map'),
+        ("users: {alice\n", "is not valid YAML"),
+    ],
+)
+async def test_a_static_file_that_does_not_fit_gives_nobody_groups(people_file: Path, text: str, complaint: str):
+    people_file.write_text(text)
+    directory = Directory(DirectorySettings(kind="static", path=people_file), Clock())
+    assert await directory.watch("alice") is None
+    assert complaint in (directory.error or "")

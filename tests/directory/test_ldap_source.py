@@ -1,0 +1,168 @@
+"""LDAP as a source, against a real slapd: each style of group, each way to bind, and what must not be believed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pgguard.directory.errors import DirectoryError
+from pgguard.directory.ldap_source import LdapSource
+from pgguard.directory.membership import Membership
+from pgguard.directory.settings import DirectorySettings
+from pgguard.lab.certificates import Certificates
+from pgguard.lab.ports import free_port
+from pgguard.lab.realm import Realm
+from pgguard.lab.slapd import Slapd
+
+Fetch = Callable[..., Membership]
+MakeSettings = Callable[..., DirectorySettings]
+
+
+def test_groups_nest_five_deep_and_a_cycle_ends(slapd: Slapd, fetch: Fetch):
+    slapd.add_user("nested")
+    for depth in range(5):
+        slapd.add_group(f"depth-{depth}", users=["nested"] if depth == 0 else [])
+    for depth in range(5):
+        slapd.nest(f"depth-{depth}", f"depth-{(depth + 1) % 5}")
+    found = fetch("nested")
+    assert found.groups == ("depth-0", "depth-1", "depth-2", "depth-3", "depth-4")
+    assert found.paths["depth-4"] == ("depth-0", "depth-1", "depth-2", "depth-3", "depth-4")
+    assert found.where == slapd.user_dn("nested")
+
+
+def test_memberof_follows_nesting_as_well(slapd: Slapd, fetch: Fetch):
+    slapd.add_user("overlaid")
+    slapd.add_group("inner", users=["overlaid"])
+    slapd.add_group("outer", groups=["inner"])
+    assert fetch("overlaid", groups="memberof").groups == ("inner", "outer")
+
+
+def test_posix_groups_by_name_and_by_number(slapd: Slapd, fetch: Fetch):
+    slapd.add(
+        slapd.user_dn("unix"),
+        objectClass=["inetOrgPerson", "posixAccount"], cn=["unix"], sn=["unix"], uid=["unix"],
+        uidNumber=["5000"], gidNumber=["6000"], homeDirectory=["/"],
+    )  # fmt: skip
+    slapd.add(slapd.group_dn("primary"), objectClass=["posixGroup"], gidNumber=["6000"])
+    slapd.add(slapd.group_dn("named"), objectClass=["posixGroup"], gidNumber=["6001"], memberUid=["unix", "other"])
+    slapd.add(slapd.group_dn("foreign"), objectClass=["posixGroup"], gidNumber=["6002"], memberUid=["Unix"])
+    assert fetch("unix", groups="posixgroup").groups == ("named", "primary")
+
+
+def test_who_is_not_there_is_in_no_group(fetch: Fetch):
+    found = fetch("nobody-of-this-name")
+    assert (found.found, found.groups) == (False, ())
+
+
+def test_a_disabled_account_is_in_no_group(slapd: Slapd, fetch: Fetch):
+    slapd.add_user("locked", employeeType=["locked"])
+    slapd.add_user("free")
+    slapd.add_group("lockable", users=["locked", "free"])
+    assert fetch("locked").groups == ("lockable",)
+    found = fetch("locked", disabled_filter="(employeeType=locked)")
+    assert (found.disabled, found.groups) == (True, ())
+    assert fetch("free", disabled_filter="(employeeType=locked)").groups == ("lockable",)
+
+
+@pytest.mark.parametrize(
+    "name", ["*", "a*", "*)(uid=*", "alice)(|(uid=*", "\\2a", "(uid=admin)", "x,ou=people", "\x00", "ü" * 300]
+)
+def test_a_name_is_compared_and_never_a_part_of_the_filter(slapd: Slapd, fetch: Fetch, name: str):
+    """A name that found others' entries would bring their groups."""
+    del slapd
+    assert fetch(name).groups == ()
+
+
+def test_a_name_with_special_characters_is_found(slapd: Slapd, fetch: Fetch):
+    name = 'we,ird+name "quoted" (very) *'
+    slapd.add_user(name)
+    slapd.add_group("odd, group", users=[name])
+    assert fetch(name).groups == ("odd, group",)
+
+
+def test_two_entries_of_one_name_tell_nothing(slapd: Slapd, fetch: Fetch):
+    """Whose groups would count? Nobody's: what depends on a group is then refused."""
+    slapd.add_user("twin")
+    slapd.add(f"uid=twin,ou=groups,{slapd.base}", objectClass=["inetOrgPerson"], cn=["twin"], sn=["twin"])
+    found = fetch("twin")
+    assert found.groups is None
+    assert "more than one entry" in found.problem
+
+
+def test_an_entry_made_anew_does_not_keep_the_groups_of_the_one_before(slapd: Slapd, settings: MakeSettings):
+    source = LdapSource(settings())
+    slapd.add_user("again")
+    slapd.add_group("once", users=["again"])
+    assert source.fetch(["again"])["again"].groups == ("once",)
+    slapd.delete(slapd.user_dn("again"))
+    assert not source.fetch(["again"])["again"].found
+    slapd.add_user("again")
+    assert source.fetch(["again"])["again"].groups == ()
+    source.close()
+
+
+def test_many_users_in_one_fetch(slapd: Slapd, settings: MakeSettings):
+    users = [f"crowd-{number}" for number in range(250)]
+    slapd.add_many(
+        (slapd.user_dn(user), {"objectClass": ["inetOrgPerson"], "cn": [user], "sn": [user]}) for user in users
+    )
+    slapd.add_group("crowd-even", users=users[::2])
+    source = LdapSource(settings())
+    found = source.fetch(users)
+    source.close()
+    assert len(found) == 250
+    assert sum(membership.groups == ("crowd-even",) for membership in found.values()) == 125
+
+
+# binding
+
+
+def test_tls_by_either_way(slapd: Slapd, fetch: Fetch):
+    slapd.add_user("secured")
+    assert fetch("secured", start_tls=True).found
+    assert fetch("secured", uri=slapd.tls_uri).found
+
+
+@pytest.mark.parametrize("way", ["starttls", "ldaps"])
+def test_a_certificate_of_another_name_or_authority_is_refused(slapd: Slapd, fetch: Fetch, servers: Path, way: str):
+    stranger = Certificates(servers / f"strangers-{way}")
+    uri = slapd.uri if way == "starttls" else slapd.tls_uri
+    with pytest.raises(DirectoryError, match="no LDAP server answers"):
+        fetch("anyone", uri=uri, start_tls=way == "starttls", ca_file=stranger.authority)
+
+
+def test_a_wrong_password_is_told_without_it(fetch: Fetch):
+    with pytest.raises(DirectoryError, match="Invalid credentials") as refused:
+        fetch("anyone", bind_password="not-the-password")
+    assert "not-the-password" not in str(refused.value)
+
+
+def test_an_empty_password_file_does_not_bind_anonymously(fetch: Fetch, tmp_path: Path):
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(DirectoryError, match="is empty"):
+        fetch("anyone", bind_password="", bind_password_file=tmp_path / "empty")
+
+
+def test_pgguard_binds_with_a_ticket_of_its_own(
+    slapd: Slapd, realm: Realm, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    slapd.add_user("ticketed")
+    realm.add_principal("reader")
+    keytab = realm.keytab(tmp_path / "reader.keytab", "reader")
+    for key, value in realm.environment().items():
+        monkeypatch.setenv(key, value)
+    assert fetch("ticketed", sasl_gssapi=True, keytab=keytab, principal="reader").found
+    with pytest.raises(DirectoryError, match="no ticket for LDAP"):
+        fetch("ticketed", sasl_gssapi=True, keytab=tmp_path / "missing.keytab", principal="stranger")
+
+
+# servers
+
+
+def test_the_next_server_is_asked_and_stays(slapd: Slapd, settings: MakeSettings):
+    slapd.add_user("failed-over")
+    dead = f"ldap://localhost:{free_port()}"
+    source = LdapSource(settings(uri=(dead, slapd.uri)))
+    assert source.fetch(["failed-over"])["failed-over"].found
+    assert source.origin == slapd.uri
+    source.close()
