@@ -1,11 +1,13 @@
 """LDAP as a source, against a real slapd: each style of group, each way to bind, and what must not be believed."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pgguard.directory.errors import DirectoryError
+from pgguard.directory.lane import beside
 from pgguard.directory.ldap_source import LdapSource
 from pgguard.directory.membership import Membership
 from pgguard.directory.settings import DirectorySettings
@@ -143,17 +145,20 @@ def test_an_empty_password_file_does_not_bind_anonymously(fetch: Fetch, tmp_path
         fetch("anyone", bind_password="", bind_password_file=tmp_path / "empty")
 
 
-def test_pgguard_binds_with_a_ticket_of_its_own(
+async def test_pgguard_binds_with_a_ticket_of_its_own(
     slapd: Slapd, realm: Realm, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    """In a thread of its own, as in the proxy: the ticket is the default of that thread, and of no other."""
     slapd.add_user("ticketed")
     realm.add_principal("reader")
     keytab = realm.keytab(tmp_path / "reader.keytab", "reader")
     for key, value in realm.environment().items():
         monkeypatch.setenv(key, value)
-    assert fetch("ticketed", sasl_gssapi=True, keytab=keytab, principal="reader").found
+    with_ticket = partial(fetch, "ticketed", sasl_gssapi=True, keytab=keytab, principal="reader")
+    assert (await beside(with_ticket, 20)).found
+    without = partial(fetch, "ticketed", sasl_gssapi=True, keytab=tmp_path / "missing.keytab", principal="stranger")
     with pytest.raises(DirectoryError, match="no ticket for LDAP"):
-        fetch("ticketed", sasl_gssapi=True, keytab=tmp_path / "missing.keytab", principal="stranger")
+        await beside(without, 20)
 
 
 # servers
