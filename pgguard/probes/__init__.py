@@ -1,1 +1,1 @@
-"""Live state, polled in the background."""
+"""Live state, polled in the background: what rules' `state` conditions compare."""

@@ -154,7 +154,7 @@ class Approval:
     def _stamp(self) -> object:
         """What must still be so for a decision of this moment to be good."""
         house = self._house
-        return house.rulebook.generation, house.directory.generation, int(time.time())
+        return house.rulebook.generation, house.directory.generation, house.probes.generation, int(time.time())
 
     def _judged_at_bind(self, request: Request) -> "_Bound | None":
         """What an Execute was judged and recorded as at its Bind, a moment ago and under the same rules; else None."""
@@ -187,6 +187,7 @@ class Approval:
             block=request.status is not TransactionStatus.IDLE if request.quiet else None,
             read_only=None if state is None else state.read_only,
             reason="" if state is None else state.reason,
+            state=self._house.probes.fresh(),
             estimated_rows=Unknown.SKIPPED if request.moment is Moment.PARSE else Unknown.NOT_ASKED,
         )
 

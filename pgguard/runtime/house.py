@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pgguard.audit.log import AuditLog
 from pgguard.directory.directory import Directory
+from pgguard.probes.board import Board
 from pgguard.runtime.backend import Databases
 from pgguard.runtime.catalogs import Catalogs
 from pgguard.runtime.config import Config
@@ -19,6 +20,7 @@ class House:
     config: Config
     rulebook: Rulebook
     directory: Directory
+    probes: Board
     audit: AuditLog
     databases: Databases
     catalogs: Catalogs

@@ -95,6 +95,7 @@ def _judge_login(house: House, login: Login, settings: dict[str, str], groups: t
         address=login.address,
         transport=login.transport,
         application=settings.get("application_name", ""),
+        state=house.probes.fresh(),
         ticket=login.ticket,
     )
     decision = decide(house.rulebook.current, [Facts("LOGIN", tuple(accesses))], context)

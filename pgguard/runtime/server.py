@@ -23,6 +23,7 @@ from pgguard.directory.directory import Directory
 from pgguard.directory.membership import Membership
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
+from pgguard.probes.board import Board
 from pgguard.runtime.admission import Admitted, Door, NotAdmitted
 from pgguard.runtime.backend import Databases, read_secret
 from pgguard.runtime.catalogs import Catalogs
@@ -46,6 +47,7 @@ _CACHE = 64 << 20
 
 _DRAIN_SECONDS = 5.0
 _UPKEEP_SECONDS = 1.0
+_PROBES_SECONDS = 5.0
 
 
 class _Accepting(Endpoint):
@@ -74,6 +76,7 @@ class Server:
             config=config,
             rulebook=Rulebook(config.rules.path, config.rules.baseline),
             directory=Directory(config.directory, loop.time, self._membership_changed),
+            probes=Board(self._connect, loop.time),
             audit=audit,
             databases=Databases(config.database),
             catalogs=Catalogs(self._connect, config.database.catalog_refresh_seconds),
@@ -91,6 +94,8 @@ class Server:
         host = None if listen.host == "*" else listen.host
         self._house.directory.start()
         self._house.catalogs.start()
+        self._house.probes.use(self._house.rulebook.current.probes)
+        await self._house.probes.ready(_PROBES_SECONDS)
         self._record(Changed(timestamp(), "start", f"rules {self._house.rulebook.current.identity}"))
         self._listener = await asyncio.get_running_loop().create_server(
             lambda: _Accepting(self), host, listen.port, backlog=listen.backlog
@@ -237,6 +242,7 @@ class Server:
     def reload(self) -> None:
         """Read the rules anew; reopen the audit log, which logrotate may have moved."""
         if self._house.rulebook.reload():
+            self._house.probes.use(self._house.rulebook.current.probes)
             self._record(Changed(timestamp(), "rules", self._house.rulebook.current.identity))
 
     def hang_up(self) -> None:
@@ -257,6 +263,7 @@ class Server:
                 await asyncio.gather(*(connection.ended.wait() for connection in connections))
         for task in list(self._tasks):
             task.cancel()
+        await self._house.probes.close()
         await self._house.catalogs.close()
         await self._house.directory.close()
         self._record(Changed(timestamp(), "stop"))
