@@ -2,7 +2,8 @@
 
 Theory of operation. Each socket hands its bytes to the session as a plain call; `_pump` then writes what the session
 has for either side. Back-pressure: while one side does not take what is written, the other is not read; while a message
-waits for a verdict and too much lies behind it, the client is not read.
+waits for a verdict and too much lies behind it, the client is not read. The reasons are kept apart, in `_throttle`: the
+end of one does not end the other.
 """
 
 import asyncio
@@ -54,6 +55,8 @@ class Connection:
         self.session = Session(self._judge, limit=max(limits.statement_bytes, 1 << 26), parameters=database.parameters)
         self._statements = 0
         self._ticket_watch: asyncio.TimerHandle | None = None
+        self._client_takes = True
+        self._database_takes = True
         self._tasks: set[asyncio.Task[None]] = set()
         self.ended = asyncio.Event()
 
@@ -90,16 +93,30 @@ class Connection:
                     self._database.parameters[event.name] = event.value
                 case Ended():
                     self._close()
-        if self.session.backlog > _BACKLOG:
-            self._client.pause()
-        else:
+        self._throttle()
+
+    def _throttle(self) -> None:
+        """Read each side only while nothing speaks against it.
+
+        A client that hangs up while it is not read is noticed. The database is not watched for that: what it has sent
+        before its end is still the client's.
+        """
+        if self._database_takes and self.session.backlog <= _BACKLOG:
             self._client.resume()
+        else:
+            self._client.pause(watch=True)
+        if self._client_takes:
+            self._database.endpoint.resume()
+        else:
+            self._database.endpoint.pause(watch=False)
 
     def client_writable(self, *, now: bool) -> None:
-        (self._database.endpoint.resume if now else self._database.endpoint.pause)()
+        self._client_takes = now
+        self._throttle()
 
     def database_writable(self, *, now: bool) -> None:
-        (self._client.resume if now else self._client.pause)()
+        self._database_takes = now
+        self._throttle()
 
     # outcomes
 
@@ -182,7 +199,12 @@ class Connection:
         self._pump()
 
     def client_lost(self) -> None:
-        """A client that has vanished leaves nothing running behind."""
+        """A client that has vanished leaves nothing running behind; one that has said goodbye lets it end."""
+        if self.ended.is_set():
+            return
+        if self.session.leaving:
+            self.client_writable(now=True)  # nobody reads any more: what still comes is thrown away
+            return
         if self.session.running:
             self._spawn(self._house.databases.cancel(self._database))
         self._database.endpoint.write(frontend.terminate())

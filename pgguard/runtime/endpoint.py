@@ -3,8 +3,8 @@
 During login an endpoint is read with `await read(n)`; afterwards `hand_over` gives every further byte to a receiver,
 as a plain call, without a task or a queue between.
 
-A transport that does not read does not see the peer hang up either: while an endpoint is paused it polls for that, as
-PostgreSQL does with client_connection_check_interval (PostgreSQL docs, section 20.3).
+A transport that does not read does not see the peer hang up either: while an endpoint is paused it polls for that where
+asked to, as PostgreSQL does with client_connection_check_interval (PostgreSQL docs, section 20.3).
 """
 
 import asyncio
@@ -50,6 +50,7 @@ class Endpoint(asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._closed = False
         self._raw: list[bytes] | None = None
+        self._paused = False
         self._watch: asyncio.TimerHandle | None = None
 
     @property
@@ -180,17 +181,21 @@ class Endpoint(asyncio.Protocol):
         if pieces:
             self.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
-    def pause(self) -> None:
-        """Read nothing until `resume`; `lost` is still told within a second or two of the peer's end."""
-        if not self._closed:
-            self.transport.pause_reading()
-            self._unwatch()
+    def pause(self, *, watch: bool) -> None:
+        """Read nothing until `resume`. `watch`: tell `lost` within a second or two of the peer's end all the same."""
+        if self._closed or self._paused:
+            return
+        self._paused = True
+        self.transport.pause_reading()
+        if watch:
             self._watch = asyncio.get_running_loop().call_later(_HANG_UP_SECONDS, self._look_for_hang_up)
 
     def resume(self) -> None:
+        if self._closed or not self._paused:
+            return
+        self._paused = False
         self._unwatch()
-        if not self._closed:
-            self.transport.resume_reading()
+        self.transport.resume_reading()
 
     def _unwatch(self) -> None:
         if self._watch is not None:

@@ -88,6 +88,7 @@ class Session:
         self._flushed = False
         self._skipping = False
         self._ending: Refusal | None = None
+        self._leaving = False
         self._over = False
 
     # what the runtime sees
@@ -126,6 +127,11 @@ class Session:
         return waiting.request if waiting is not None and waiting.stage is _Stage.ELSEWHERE else None
 
     @property
+    def leaving(self) -> bool:
+        """The client has said goodbye, and the database still works on what it sent before."""
+        return self._leaving
+
+    @property
     def over(self) -> bool:
         return self._over
 
@@ -143,7 +149,7 @@ class Session:
 
     def client_data(self, data: bytes) -> None:
         """Bytes from the client."""
-        if self._over:
+        if self._over or self._leaving:
             return
         try:
             for message in self._framer.feed(data):
@@ -206,7 +212,7 @@ class Session:
     def _advance(self) -> None:
         """Take as many of the waiting messages as may be taken now."""
         try:
-            while not self._over and self._ending is None and self._pending and not self._stalled:
+            while self._pending and not (self._over or self._leaving or self._ending or self._stalled):
                 self._draining = False
                 message = self._pending.popleft()
                 self._pending_bytes -= len(message.raw)
@@ -265,7 +271,7 @@ class Session:
             case Frontend.FLUSH:
                 self._to_server.append(raw)
             case Frontend.TERMINATE:
-                self._terminate()
+                self._leave()
             case _:
                 raise ProtocolViolation(f"invalid frontend message type {message.type}")
 
@@ -322,6 +328,19 @@ class Session:
         if self._segment and not self._flushed:
             self._to_server.append(frontend.flush())
             self._flushed = True
+
+    def _leave(self) -> None:
+        """The client's Terminate: the database runs to its end what it was sent before, and its answers still go out.
+
+        It closes the connection then, which ends the session.
+        """
+        if not len(self._replies.expected):
+            self._terminate()
+            return
+        self._leaving = True
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._to_server.append(frontend.terminate())
 
     def _terminate(self) -> None:
         self._to_server.append(frontend.terminate())

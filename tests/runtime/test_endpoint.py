@@ -66,7 +66,7 @@ async def test_a_paused_endpoint_still_notices_that_its_peer_is_gone(monkeypatch
     endpoint, peer = await connected()
     collector = Collector()
     endpoint.hand_over(collector)
-    endpoint.pause()
+    endpoint.pause(watch=True)
     peer.sendall(b"unread")
     peer.close()
     async with asyncio.timeout(5):
@@ -78,7 +78,7 @@ async def test_a_resumed_endpoint_reads_on():
     endpoint, peer = await connected()
     collector = Collector()
     endpoint.hand_over(collector)
-    endpoint.pause()
+    endpoint.pause(watch=True)
     peer.sendall(b"later")
     endpoint.resume()
     peer.close()
