@@ -27,6 +27,7 @@ from pgguard.runtime.estimate import Estimate, estimate_question, read_estimate
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.judging import Flow, Wait
 from pgguard.runtime.login import Login
+from pgguard.runtime.principal_setting import PRINCIPAL_IS_FIXED, may_set_principal
 from pgguard.runtime.running import Running, RunningStatements
 from pgguard.runtime.understanding import Understanding, Unfit
 from pgguard.session.judgement import Allow, Ask, Moment, Names, Refuse, Request, TransactionStatus
@@ -95,6 +96,8 @@ class Approval:
             statements = yield from self._understanding.statements(request, names)
         except Unfit as unfit:
             return (yield from self._refuse_unjudged(request, unfit.refusal))
+        if any(may_set_principal(access) for facts in statements for access in facts.accesses):
+            return (yield from self._refuse_unjudged(request, PRINCIPAL_IS_FIXED))
         context = self._context(request)
         stamp = self._stamp()
         rules = self._house.rulebook.current

@@ -23,6 +23,7 @@ from pgguard.runtime.backend import BackendConnection, Unreachable
 from pgguard.runtime.endpoint import Endpoint
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.login import Login
+from pgguard.runtime.principal_setting import PRINCIPAL_SETTING
 from pgguard.session.doorway import Startup
 from pgguard.session.server_login import LoginFailed
 from pgguard.wire import backend
@@ -123,7 +124,7 @@ async def _load_catalog(house: House, database: str) -> None:
 
 async def _log_in(house: House, login: Login, settings: dict[str, str]) -> BackendConnection:
     user = house.config.database.user or login.user
-    parameters = {**settings, "pgguard.principal": str(login.principal)}
+    parameters = {**settings, PRINCIPAL_SETTING: str(login.principal)}
     try:
         return await house.databases.connect(user, login.database, parameters)
     except LoginFailed as failed:

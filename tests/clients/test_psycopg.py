@@ -1,0 +1,144 @@
+"""psycopg 3: synchronous, in a pipeline, COPY, server cursors, cancel, notifications, large objects, function calls."""
+
+import contextlib
+import threading
+
+import psycopg
+import pytest
+from psycopg import pq
+
+from pgguard.lab.lab import Lab
+
+from .conftest import Connect
+
+
+def test_values_of_both_formats(connect: Connect):
+    connection = connect()
+    for binary in (False, True):
+        row = connection.execute("select %s::int, %s::text, %s::bytea", (7, "ä", b"\0\xff"), binary=binary).fetchone()
+        assert row == (7, "ä", b"\0\xff")
+
+
+def test_a_pipeline_and_its_error(connect: Connect):
+    connection = connect()
+    with pytest.raises(psycopg.errors.DivisionByZero), connection.pipeline():  # noqa: PT012 -- the pipeline is the test
+        first = connection.execute("select 1")
+        connection.execute("select 1/0")
+        connection.execute("select 2")
+    assert first.fetchone() == (1,)
+    with connection.pipeline():
+        rows = [connection.execute("select %s::int", (n,)) for n in range(200)]
+    assert [row.fetchone() for row in rows] == [(n,) for n in range(200)]
+
+
+def test_copy_both_ways_and_a_copy_that_fails(connect: Connect):
+    connection = connect()
+    connection.execute("create temp table t (a int primary key, b text)")
+    cursor = connection.cursor()
+    with cursor.copy("copy t from stdin") as copy:
+        for n in range(5000):
+            copy.write_row((n, f"row {n}"))
+    with cursor.copy("copy t to stdout") as copy:
+        assert sum(len(block) for block in copy) == sum(len(f"{n}\trow {n}\n") for n in range(5000))
+    with pytest.raises(psycopg.errors.UniqueViolation), cursor.copy("copy t from stdin") as copy:
+        copy.write_row((1, "again"))
+    with pytest.raises(ZeroDivisionError), cursor.copy("copy t from stdin") as copy:
+        raise ZeroDivisionError
+    assert connection.execute("select count(*) from t").fetchone() == (5000,)
+
+
+def test_a_server_cursor(connect: Connect):
+    connection = connect(autocommit=False)
+    with connection.cursor("portions") as cursor:
+        cursor.itersize = 13
+        cursor.execute("select generate_series(1, 100)")
+        assert [row[0] for row in cursor] == list(range(1, 101))
+    with connection.cursor("scrolls", scrollable=True) as cursor:
+        cursor.execute("select generate_series(1, 100)")
+        cursor.scroll(50)
+        assert cursor.fetchone() == (51,)
+
+
+def test_prepared_statements(connect: Connect):
+    connection = connect(prepare_threshold=1)
+    for n in range(20):
+        assert connection.execute("select %s::int + 1", (n,)).fetchone() == (n + 1,)
+    connection.execute("deallocate all")
+
+
+def test_cancel_stops_the_statement_that_runs_and_no_other(connect: Connect):
+    """A late cancel hits the next statement in other proxies (pgbouncer #717)."""
+    connection = connect()
+    for _ in range(3):
+        cancel = threading.Timer(0.1, connection.cancel)
+        cancel.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("select pg_sleep(30)")
+        cancel.join()
+        assert connection.execute("select 1").fetchone() == (1,)
+        connection.cancel()
+        assert [connection.execute("select 2").fetchone() for _ in range(20)] == [(2,)] * 20
+
+
+def test_notifications_while_idle_and_notices(connect: Connect):
+    listener, notices = connect(), []
+    listener.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+    listener.execute("listen channel")
+    connect().execute("notify channel, 'payload'")
+    assert [n.payload for n in listener.notifies(timeout=10, stop_after=1)] == ["payload"]
+    listener.execute("do $$ begin raise notice 'told'; end $$")
+    assert notices == ["told"]
+
+
+def test_large_objects_in_sql_and_by_function_calls(connect: Connect):
+    """libpq's lo_* functions are FunctionCall messages; these are their SQL twins, and one message itself."""
+    connection = connect(autocommit=False)
+    (oid,) = connection.execute("select lo_from_bytea(0, %s)", (b"large" * 1000,)).fetchone() or (0,)
+    assert connection.execute("select lo_get(%s)", (oid,)).fetchone() == (b"large" * 1000,)
+    assert connection.execute("select lo_unlink(%s)", (oid,)).fetchone() == (1,)
+
+
+def test_a_setting_that_changes_is_reported(connect: Connect):
+    connection = connect()
+    connection.execute("set application_name to 'renamed'")
+    assert connection.pgconn.parameter_status(b"application_name") == b"renamed"
+    connection.execute("set timezone to 'Asia/Tokyo'")
+    assert connection.pgconn.parameter_status(b"TimeZone") == b"Asia/Tokyo"
+
+
+def test_a_backend_that_is_terminated_says_so(connect: Connect, open_lab: Lab):
+    connection = connect()
+    (pid,) = connection.execute("select pg_backend_pid()").fetchone() or (0,)
+    open_lab.postgres.run(f"select pg_terminate_backend({pid}, 5000)")
+    with pytest.raises(psycopg.errors.AdminShutdown):
+        connection.execute("select 1")
+
+
+def test_single_rows_and_an_empty_query(connect: Connect):
+    connection = connect()
+    assert [row[0] for row in connection.cursor().stream("select generate_series(1, 50)")] == list(range(1, 51))
+    assert connection.execute("").statusmessage in (None, "")
+    assert connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
+
+
+def test_replication_connections_are_refused(connect: Connect):
+    with pytest.raises(psycopg.OperationalError, match="replication connections are not allowed through pgguard"):
+        connect(replication="database")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "set pgguard.principal = 'somebody'",
+        "set local \"pgguard\".principal = 'somebody'",
+        "select set_config('pgguard.principal', 'somebody', false)",
+        "reset pgguard.principal",
+    ],
+)
+def test_the_principal_stays_what_it_is(connect: Connect, open_lab: Lab, statement: str):
+    connection = connect()
+    before = connection.execute("show pgguard.principal").fetchone()
+    assert before == (f"alice@{open_lab.realm.name}",)
+    with contextlib.suppress(psycopg.Error):
+        connection.execute(statement)
+    assert connection.execute("show pgguard.principal").fetchone() == before
