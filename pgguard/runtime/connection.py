@@ -198,6 +198,14 @@ class Connection:
         self.session.end(refusal)
         self._pump()
 
+    def client_hung_up(self) -> bool:
+        """A client that sends no more has vanished, unless it has said goodbye and waits for its last answers."""
+        if self.session.leaving:
+            return True
+        self.client_lost()
+        self._client.abort()
+        return False
+
     def client_lost(self) -> None:
         """A client that has vanished leaves nothing running behind; one that has said goodbye lets it end."""
         if self.ended.is_set():
@@ -236,6 +244,7 @@ class Connection:
 class _ClientSide:
     def __init__(self, connection: Connection) -> None:
         self.received = connection.from_client
+        self.hung_up = connection.client_hung_up
         self.lost = connection.client_lost
         self.writable = connection.client_writable
 
@@ -245,3 +254,7 @@ class _DatabaseSide:
         self.received = connection.from_database
         self.lost = connection.database_lost
         self.writable = connection.database_writable
+
+    @staticmethod
+    def hung_up() -> bool:
+        return False

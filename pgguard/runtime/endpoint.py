@@ -32,6 +32,10 @@ class Receiver(Protocol):
         """The connection is gone."""
         ...
 
+    def hung_up(self) -> bool:
+        """The peer sends no more. True: it still reads what is written."""
+        ...
+
     def writable(self, *, now: bool) -> None:
         """Whether the peer takes what is written to it (back-pressure)."""
         ...
@@ -99,6 +103,10 @@ class Endpoint(asyncio.Protocol):
         self._news.set()
         if self._receiver is not None:
             self._receiver.lost()
+
+    def eof_received(self) -> bool:
+        """A transport would wait without end for a peer to take what is written: the receiver decides."""
+        return self._receiver is not None and self._receiver.hung_up()
 
     def pause_writing(self) -> None:
         if self._receiver is not None:

@@ -30,6 +30,9 @@ class Collector:
     def lost(self) -> None:
         self.gone.set()
 
+    def hung_up(self) -> bool:
+        return False
+
     def writable(self, *, now: bool) -> None:
         self.may_write.append(now)
 
