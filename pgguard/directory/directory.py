@@ -76,6 +76,11 @@ class Directory:
     def origin(self) -> str:
         return self._source.origin
 
+    def oldest(self) -> float:
+        """Seconds since the directory last told of the user of whom it has been silent longest; 0 without sessions."""
+        now = self._clock()
+        return max((now - known.as_of for known in self._known.values()), default=0.0)
+
     def start(self) -> None:
         self._background = asyncio.create_task(self._refresh_for_ever())
 

@@ -85,6 +85,12 @@ class Approval:
     # the flow
 
     def approve(self, request: Request, names: Names) -> Flow:
+        began = time.perf_counter()
+        verdict = yield from self._judge(request, names)
+        self._house.metrics.latency.observe(time.perf_counter() - began)
+        return verdict
+
+    def _judge(self, request: Request, names: Names) -> Flow:
         barred = self.barred()
         if barred is not None:
             return (yield from self._refuse_unjudged(request, barred, terminate=True))
@@ -121,7 +127,10 @@ class Approval:
         try:
             self._house.audit.append(record)
         except AuditUnavailable as unwritten:
+            self._house.metrics.unrecorded += 1
             _log.error("a refusal was not recorded: %s", unwritten)  # told in full
+        else:
+            self._house.metrics.decided(record)
         return Refuse(refusal, self.audit_id(request))
 
     def _conclude(self, judged: "_Judged") -> Flow:
@@ -237,8 +246,10 @@ class Approval:
             else:
                 audit.append(record)
         except AuditUnavailable as error:
+            self._house.metrics.unrecorded += 1
             _log.error("a statement was refused because it cannot be recorded: %s", error)  # told in full
             return Refusal(SqlState.DISK_FULL, "the statement could not be recorded, and was refused")
+        self._house.metrics.decided(record)
         return None
 
     def _refuse_unjudged(self, request: Request, refusal: Refusal, *, terminate: bool = False) -> Flow:

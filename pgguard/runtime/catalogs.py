@@ -8,6 +8,7 @@ and one such follow-up serves all who asked meanwhile.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 import asyncpg
@@ -32,6 +33,8 @@ class CatalogKeeper:
         self._connection: asyncpg.Connection | None = None
         self._running: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
+        self.checked_at = 0.0
+        """When the database last confirmed what is here, by the monotonic clock."""
         self.generation = 0
         """Grows with each replacement: what was resolved under another one is resolved anew."""
 
@@ -64,6 +67,7 @@ class CatalogKeeper:
 
     async def _load(self) -> None:
         try:
+            began = time.monotonic()
             connection = await self._open()
             mark = await change_mark(connection)
             if self._current is None or mark != self._mark:
@@ -71,6 +75,7 @@ class CatalogKeeper:
                 self._mark = mark
                 self.generation += 1
                 _log.info('catalog of database "%s" loaded, generation %d', self.database, self.generation)
+            self.checked_at = began
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             await self.close()
             raise
@@ -106,6 +111,11 @@ class Catalogs:
         if keeper is None:
             keeper = self._keepers[database] = CatalogKeeper(database, self._connect)
         return keeper
+
+    def ages(self) -> dict[str, float]:
+        """By database, the seconds since its catalog was last confirmed."""
+        now = time.monotonic()
+        return {name: now - keeper.checked_at for name, keeper in self._keepers.items() if keeper.checked_at}
 
     def forget(self, database: str) -> None:
         """Drop the keeper of a database that turned out not to exist."""

@@ -56,6 +56,13 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal["console", "json"] = "console"
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where /metrics, /healthz and /readyz are served; without this section they are not."""
+
+    host: str = "localhost"
+    port: int = 9187
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kerberos: KerberosSettings
     database: DatabaseSettings
@@ -66,6 +73,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitSettings = LimitSettings()
     tls: TlsSettings | None = None
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings | None = None
 
 
 def load_config(path: Path) -> Config:

@@ -11,6 +11,7 @@ from pgguard.runtime.catalogs import Catalogs
 from pgguard.runtime.config import Config
 from pgguard.runtime.facts_cache import FactsCache
 from pgguard.runtime.isolation import Isolation
+from pgguard.runtime.metrics import Metrics
 from pgguard.runtime.rulebook import Rulebook
 from pgguard.sql.analyze import Analysis
 
@@ -26,6 +27,7 @@ class House:
     catalogs: Catalogs
     cache: FactsCache[Analysis]
     isolation: Isolation
+    metrics: Metrics
 
 
 def timestamp(at: float | None = None) -> str:

@@ -66,6 +66,8 @@ class Rulebook:
         self._baseline = baseline
         self.current = load_rules(folder, baseline)
         self.generation = 1
+        self.failures = 0
+        """Reloads that failed since the start."""
         self.error: str | None = None
         """Why the last reload failed; None after one that did not."""
 
@@ -79,6 +81,7 @@ class Rulebook:
             fresh = load_rules(self._folder, self._baseline)
         except (RulesInvalid, OSError) as error:
             self.error = str(error)
+            self.failures += 1
             _log.error("rules were not reloaded, those in force stay:\n%s", error)  # no fault of the code
             return False
         self.error = None

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
@@ -25,7 +25,7 @@ from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.probes.board import Board
 from pgguard.runtime.admission import Admitted, Door, NotAdmitted
-from pgguard.runtime.backend import Databases, read_secret
+from pgguard.runtime.backend import Databases
 from pgguard.runtime.catalogs import Catalogs
 from pgguard.runtime.config import Config
 from pgguard.runtime.connection import Connection
@@ -33,8 +33,11 @@ from pgguard.runtime.endpoint import Endpoint, EndpointClosed
 from pgguard.runtime.facts_cache import FactsCache
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.isolation import Isolation
+from pgguard.runtime.metrics import Family, Metrics, counter, exposition, gauge
 from pgguard.runtime.opening import new_key, open_session, welcome
 from pgguard.runtime.rulebook import Rulebook
+from pgguard.runtime.service_login import connect_as_service
+from pgguard.runtime.watch_page import WatchPage
 from pgguard.session.refusing import refusal_error
 from pgguard.wire.backend import KeyData
 from pgguard.wire.framing import ProtocolViolation
@@ -82,12 +85,14 @@ class Server:
             catalogs=Catalogs(self._connect, config.database.catalog_refresh_seconds),
             cache=FactsCache(_CACHE),
             isolation=Isolation(config.limits.analysis_seconds),
+            metrics=Metrics(),
         )
         self._connections: dict[KeyData, Connection] = {}
         self._users: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
+        self._watch_page: WatchPage | None = None
 
     async def start(self) -> None:
         listen = self._config.listen
@@ -100,6 +105,9 @@ class Server:
         self._listener = await asyncio.get_running_loop().create_server(
             lambda: _Accepting(self), host, listen.port, backlog=listen.backlog
         )
+        if self._config.metrics is not None:
+            self._watch_page = WatchPage(self._config.metrics, self._page, self._troubles)
+            await self._watch_page.start()
         if self._config.rules.watch:
             self.spawn(self._watch_rules())
         self.spawn(self._keep_audit())
@@ -194,6 +202,7 @@ class Server:
             record = LoginRefused(
                 timestamp(), str(refused), admitted.user, str(admitted.accepted.principal), admitted.database, address
             )
+        self._house.metrics.logins_refused += 1
         self._record(record)
         client.write(refusal_error(refused.refusal, "FATAL"))
         client.close()
@@ -207,22 +216,42 @@ class Server:
 
     async def _connect(self, database: str) -> asyncpg.Connection:
         """Pgguard's own login, for the catalog and probes."""
-        settings = self._config.database
-        return await asyncpg.connect(
-            host=list(settings.hosts),
-            port=settings.port,
-            user=settings.service_user,
-            password=read_secret(settings.service_password_file or settings.password_file),
-            database=database,
-            timeout=settings.connect_seconds,
-            ssl=self._house.databases.tls or False,
-            server_settings={"application_name": "pgguard"},
-        )
+        return await connect_as_service(self._config.database, self._house.databases.tls, database)
+
+    # those who watch
+
+    def _page(self) -> str:
+        return exposition([*self._house.metrics.families(), *self._gauges()])
+
+    def _gauges(self) -> Iterator[Family]:
+        house = self._house
+        yield gauge("sessions", "Open sessions.", len(self._connections))
+        yield counter("facts_cache_hits_total", "Statements whose facts were known.", house.cache.hits)
+        yield counter("facts_cache_misses_total", "Statements that had to be analysed.", house.cache.misses)
+        yield gauge("directory_up", "Whether the directory answered last.", int(house.directory.error is None))
+        yield gauge("directory_age_seconds", "Age of the oldest membership in use.", house.directory.oldest())
+        ages = tuple(("", {"database": name}, age) for name, age in sorted(house.catalogs.ages().items()))
+        yield Family("catalog_age_seconds", "gauge", "Since a catalog was last confirmed.", ages)
+        yield gauge("probes_failing", "Probes whose last look failed.", len(house.probes.errors))
+        rules = (("", {"identity": house.rulebook.current.identity}, 1),)
+        yield Family("rules_info", "gauge", "The identity of the rules in force.", rules)
+        yield counter("rules_reload_failures_total", "Reloads that left the old rules.", house.rulebook.failures)
+
+    def _troubles(self) -> list[str]:
+        """What keeps a session that comes now from working."""
+        directory = self._house.directory
+        troubles = []
+        if self._listener is None or not self._listener.is_serving():
+            troubles.append("no new connections are accepted: pgguard is starting or shutting down")
+        if directory.error is not None:
+            troubles.append(f"the directory does not answer: {directory.error}")
+        return troubles
 
     def _record(self, record: Changed | LoginRefused) -> None:
         try:
             self._house.audit.append(record)
         except AuditUnavailable as error:
+            self._house.metrics.unrecorded += 1
             _log.error("the audit cannot be written: %s", error)  # told in full
 
     async def _watch_rules(self) -> None:
@@ -263,6 +292,8 @@ class Server:
                 await asyncio.gather(*(connection.ended.wait() for connection in connections))
         for task in list(self._tasks):
             task.cancel()
+        if self._watch_page is not None:
+            self._watch_page.close()
         await self._house.probes.close()
         await self._house.catalogs.close()
         await self._house.directory.close()

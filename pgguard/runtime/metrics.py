@@ -1,0 +1,119 @@
+"""What an operator watches: counters that the statements' way adds to, and the page on which Prometheus reads them.
+
+The page is text in Prometheus' exposition format 0.0.4. Counters are kept here; what other rooms know anyway (caches,
+directory, catalogs, rules) is read from them when the page is asked for, so that a statement pays for three additions.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from pgguard.audit.records import DecisionMade
+
+_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0, 10.0)
+"""Seconds: a known statement takes a fraction of the first ones, one that waits for the catalog the last."""
+
+Labels = Mapping[str, str]
+
+
+class Family(msgspec.Struct, frozen=True):
+    """One metric with its samples. `name` is without the prefix `pgguard_`."""
+
+    name: str
+    kind: str
+    help: str
+    samples: tuple[tuple[str, Labels, float], ...]
+    """Suffix of the name, labels, value."""
+
+
+class Histogram:
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_BUCKETS) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self._counts[bisect_left(_BUCKETS, seconds)] += 1
+        self._sum += seconds
+
+    def samples(self) -> Iterator[tuple[str, Labels, float]]:
+        reached = 0
+        for bound, count in zip((*map(str, _BUCKETS), "+Inf"), self._counts, strict=True):
+            reached += count
+            yield "_bucket", {"le": bound}, reached
+        yield "_sum", {}, self._sum
+        yield "_count", {}, reached
+
+
+class Metrics:
+    """What one process has counted since its start."""
+
+    def __init__(self) -> None:
+        self._effects: Counter[str] = Counter()
+        self._rules: Counter[tuple[str, str]] = Counter()
+        self.latency = Histogram()
+        self.logins_refused = 0
+        self.unrecorded = 0
+        """Statements and logins that were refused, or passed over, because the audit could not be written."""
+
+    def decided(self, record: DecisionMade) -> None:
+        """A decision that stands in the audit now."""
+        self._effects[record.effect.value] += 1
+        if record.decision is not None:
+            for rule in record.decision.rules:
+                self._rules[rule, record.decision.effect.value] += 1
+
+    def families(self) -> Iterator[Family]:
+        effects = ("allow", "deny", "hold")
+        yield Family(
+            "statements_total",
+            "counter",
+            "Judged statements by what was done with them.",
+            tuple(("", {"effect": effect}, self._effects[effect]) for effect in effects),
+        )
+        yield Family(
+            "rule_decisions_total",
+            "counter",
+            "Decisions by the rules that made them.",
+            tuple(
+                ("", {"rule": rule, "effect": effect}, count) for (rule, effect), count in sorted(self._rules.items())
+            ),
+        )
+        yield Family(
+            "decision_seconds",
+            "histogram",
+            "From a statement's last byte to its verdict, the audit record included.",
+            tuple(self.latency.samples()),
+        )
+        yield counter("logins_refused_total", "Logins that were turned away.", self.logins_refused)
+        yield counter("audit_failures_total", "Records that could not be written.", self.unrecorded)
+
+
+def counter(name: str, what: str, value: float) -> Family:
+    return Family(name, "counter", what, (("", {}, value),))
+
+
+def gauge(name: str, what: str, value: float) -> Family:
+    return Family(name, "gauge", what, (("", {}, value),))
+
+
+def exposition(families: Iterable[Family]) -> str:
+    """The page as Prometheus reads it."""
+    lines = []
+    for family in families:
+        name = f"pgguard_{family.name}"
+        lines += [f"# HELP {name} {family.help}", f"# TYPE {name} {family.kind}"]
+        lines += [f"{name}{suffix}{_labels(labels)} {value:g}" if isinstance(value, float) else
+                  f"{name}{suffix}{_labels(labels)} {value}" for suffix, labels, value in family.samples]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _labels(labels: Labels) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
