@@ -41,6 +41,8 @@ def read_probe(reader: Reader, entry: Entry) -> Probe | None:
     for source, key in partner.items():
         if (texts[source] is not None) is not (texts[key] is not None):
             reader.add(mapping.place, f'probe "{entry.key}": "{source}" and "{key}" go together')
+    if texts["http"] is not None and not texts["http"].startswith(("http://", "https://")):
+        reader.add(mapping.place_of("http"), f'probe "{entry.key}": "{texts["http"]}" does not begin with http://')
     every = mapping.get("every")
     seconds = None if every is None else reader.duration(every, "every")
     if every is None:

@@ -10,6 +10,12 @@ from pgguard.model.decision import AccessDecision, Decision, Effect
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 
+NAMES_UNKNOWN = frozenset({
+    SqlState.UNDEFINED_TABLE, SqlState.UNDEFINED_COLUMN, SqlState.UNDEFINED_FUNCTION, SqlState.UNDEFINED_OBJECT,
+    SqlState.INVALID_SCHEMA_NAME, SqlState.AMBIGUOUS_COLUMN, SqlState.AMBIGUOUS_FUNCTION,
+})  # fmt: skip
+"""Refusals that tell which names exist, and so become a `hidden_refusal` where that is asked for."""
+
 
 def refusal_of(decision: Decision, audit_id: str, *, hide_unknown: bool = False) -> Refusal:
     """The error for a denied statement: its first denied access; DETAIL names the rule and the audit record.

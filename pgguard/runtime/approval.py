@@ -22,7 +22,7 @@ from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.policy.decide import decide
-from pgguard.policy.wording import refusal_of
+from pgguard.policy.wording import NAMES_UNKNOWN, hidden_refusal, refusal_of
 from pgguard.runtime.estimate import Estimate, estimate_question, read_estimate
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.judging import Flow, Wait
@@ -101,7 +101,9 @@ class Approval:
         try:
             statements = yield from self._understanding.statements(request, names)
         except Unfit as unfit:
-            return (yield from self._refuse_unjudged(request, unfit.refusal))
+            hide = self._house.config.rules.hide_unknown and unfit.refusal.sqlstate in NAMES_UNKNOWN
+            shown = hidden_refusal(self.audit_id(request)) if hide else None
+            return (yield from self._refuse_unjudged(request, unfit.refusal, shown))
         if any(may_set_principal(access) for facts in statements for access in facts.accesses):
             return (yield from self._refuse_unjudged(request, PRINCIPAL_IS_FIXED))
         context = self._context(request)
@@ -147,7 +149,8 @@ class Approval:
             detail = f"Held by {rules}. Audit id: {audit_id}."
             return Refuse(Refusal(SqlState.INSUFFICIENT_PRIVILEGE, _HOLDS_MISSING, detail=detail), audit_id)
         if effect is Effect.DENY:
-            return Refuse(refusal_of(decision, audit_id), audit_id)
+            hide = self._house.config.rules.hide_unknown
+            return Refuse(refusal_of(decision, audit_id, hide_unknown=hide), audit_id)
         self._understanding.relayed(request, judged.statements)
         running = Running(audit_id, time.monotonic(), judged.statements, judged.context)
         self.running.begin(request.number, running)
@@ -252,13 +255,18 @@ class Approval:
         self._house.metrics.decided(record)
         return None
 
-    def _refuse_unjudged(self, request: Request, refusal: Refusal, *, terminate: bool = False) -> Flow:
-        """A statement that is refused before any rule was asked is recorded as fully as any other."""
+    def _refuse_unjudged(
+        self, request: Request, refusal: Refusal, shown: Refusal | None = None, *, terminate: bool = False
+    ) -> Flow:
+        """A statement that is refused before any rule was asked is recorded as fully as any other.
+
+        `shown`: what the client gets, where that is not what is recorded.
+        """
         self._bound = None
         error = f"{refusal.sqlstate.value}: {refusal.message}"
         record = self._record(request, Effect.DENY, self._context(request), (), None, error)
         unwritten = yield from self._append(record)
-        return Refuse(unwritten or refusal, self.audit_id(request), terminate)
+        return Refuse(unwritten or shown or refusal, self.audit_id(request), terminate)
 
 
 class _Judged(msgspec.Struct, frozen=True):

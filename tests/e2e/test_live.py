@@ -1,0 +1,233 @@
+"""Rules that change and rules that look at live state, in sessions that stay open: psql and asyncpg, the whole way."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from pgguard.lab.lab import Lab, Plan
+from pgguard.lab.terminal import PSQL, Terminal
+
+from .conftest import connected, run_psql
+
+AsUser = Callable[[str], None]
+
+_RULES = Path(__file__).parents[2] / "rules"
+
+_LIVE = """
+probes:
+  maintenance: {{file: {folder}/maintenance, every: 100ms}}
+  open_orders: {{sql: "select count(*) from sales.orders where status = 'new'", database: shop, every: 200ms}}
+rules:
+  - name: not-during-maintenance
+    who: everyone
+    deny: select
+    on: sales.products
+    when: {{state: {{maintenance: true}}}}
+    message: maintenance is under way
+  - name: emails-while-orders-are-open
+    who: {{group: analysts}}
+    allow: select
+    on: sales.customers
+    columns: [email]
+    when: {{state: {{open_orders: "> 0"}}}}
+  - name: support-sees-a-few
+    who: {{group: support}}
+    allow: select
+    on: sales.revenue_by_city
+    columns: [city]
+    max_rows: 1
+  - name: orders-shall-be-private
+    who: {{group: support}}
+    deny: select
+    on: sales.orders
+    mode: observe
+"""
+
+
+class Live:
+    """A lab whose rules tests may change: `write` changes a file and waits until the change is in force."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def told(self, words: str) -> int:
+        return self.lab.proxy.log.read_text().count(words)
+
+    def write(self, name: str, text: str | None, told: str = "rules reloaded") -> None:
+        before = self.told(told)
+        path = self.lab.rules / name
+        if text is None:
+            path.unlink()
+        else:
+            path.write_text(text)
+        self.until(lambda: self.told(told) > before)
+
+    @staticmethod
+    def until(holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 10
+        while not holds():
+            assert time.monotonic() < deadline, "it did not come to pass"
+            time.sleep(0.02)
+
+    def decisions(self, words: str) -> list[dict[str, Any]]:
+        lines = self.lab.audit.read_text().splitlines()
+        return [json.loads(line) for line in lines if words in line and '"decision"' in line]
+
+
+@pytest.fixture(scope="module")
+def live(servers: Path) -> Iterator[Live]:
+    folder = servers / "live"
+    shutil.copytree(_RULES, folder / "rules")
+    (folder / "rules" / "live.yaml").write_text(_LIVE.format(folder=folder))
+    with Lab(Plan(folder, settings=("directory.refresh=0.2", "rules.hide_unknown=true"))) as lab:
+        yield Live(lab)
+
+
+@pytest.fixture
+def as_user(live: Live, monkeypatch: pytest.MonkeyPatch) -> AsUser:
+    def switch(user: str) -> None:
+        for name, value in live.lab.environment(user).items():
+            if name.startswith("KRB5"):
+                monkeypatch.setenv(name, value)
+
+    return switch
+
+
+_FREEZE = "rules: [{name: frozen, who: everyone, deny: select, on: sales.products}]"
+
+
+def test_a_maintenance_flag_stops_the_next_statement_of_an_open_session(live: Live):
+    flag = live.lab.folder / "maintenance"
+    question = "select name from sales.products where id = 3;"
+    with Terminal(PSQL, live.lab.environment("alice")) as terminal:
+        terminal.until_prompt()
+        assert "desk lamp" in terminal.enter(question)
+        flag.touch()
+        live.until(lambda: "maintenance is under way" in terminal.enter(question))
+        flag.unlink()
+        live.until(lambda: "desk lamp" in terminal.enter(question))
+
+
+def test_a_start_waits_for_the_probes_and_the_audit_keeps_their_values(live: Live):
+    done = run_psql(live.lab, "alice", "select email from sales.customers where id = 1")
+    assert done.stdout == "ada@example.com\n"
+    (decision,) = live.decisions("select email from sales.customers where id = 1")
+    assert decision["context"]["state"] == {"maintenance": False, "open_orders": 2}
+
+
+async def test_new_rules_reach_open_sessions_prepared_statements_and_open_cursors(live: Live, as_user: AsUser):
+    as_user("alice")
+    async with connected(live.lab, "alice") as connection:
+        prepared = await connection.prepare("select name from sales.products where id = $1")
+        assert await prepared.fetchval(1) == "field notebook"
+        async with connection.transaction():
+            await connection.execute("declare c cursor for select name from sales.products order by id")
+            assert await connection.fetchval("fetch 1 from c") == "field notebook"
+            cursor = await connection.cursor("select name from sales.products order by id")
+            assert [row["name"] for row in await cursor.fetch(1)] == ["field notebook"]
+            await asyncio.to_thread(live.write, "frozen.yaml", _FREEZE)
+            for refused in (lambda: connection.fetch("fetch 1 from c"), lambda: cursor.fetch(1)):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError, match=r"sales\.products"):
+                    async with connection.transaction():
+                        await refused()
+        with pytest.raises(asyncpg.InsufficientPrivilegeError) as refusal:
+            await prepared.fetchval(1)
+        assert "frozen" in refusal.value.detail
+        await asyncio.to_thread(live.write, "frozen.yaml", None)
+        assert await prepared.fetchval(1) == "field notebook"
+
+
+def test_rules_that_do_not_load_change_nothing_and_are_told(live: Live):
+    live.write("frozen.yaml", _FREEZE.replace("deny", "denny"), told="rules were not reloaded")
+    assert live.told('frozen.yaml:1:39: unknown key "denny" in rule; did you mean "deny"?') == 1
+    assert run_psql(live.lab, "alice", "select count(*) from sales.products").stdout == "3\n"
+    os.kill(live.lab.proxy.pid, signal.SIGHUP)
+    live.until(lambda: live.told("rules were not reloaded") == 2)
+    (live.lab.rules / "frozen.yaml").unlink()
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["select city from sales.revenue_by_city", "copy (select city from sales.revenue_by_city) to stdout"],
+    ids=["select", "copy"],
+)
+def test_a_result_over_max_rows_ends_in_an_error_and_the_session_goes_on(live: Live, question: str):
+    done = run_psql(live.lab, "carol", question, "select 'alive'")
+    assert "ERROR:  53400" in done.stderr
+    assert done.stdout.endswith("alive\n")
+    assert len(done.stdout.splitlines()) <= 2
+
+
+async def test_max_rows_in_the_extended_protocol_and_by_cursor(live: Live, as_user: AsUser):
+    as_user("carol")
+    async with connected(live.lab, "carol") as connection:
+        with pytest.raises(asyncpg.ConfigurationLimitExceededError):
+            await connection.fetch("select city from sales.revenue_by_city where city > $1", "")
+        assert await connection.fetchval("select city from sales.revenue_by_city where city = $1", "Berlin") == "Berlin"
+        with pytest.raises(asyncpg.ConfigurationLimitExceededError):  # noqa: PT012
+            async with connection.transaction():
+                await connection.execute("declare c cursor for select city from sales.revenue_by_city")
+                await connection.fetch("fetch all from c")
+        assert await connection.fetchval("select 7") == 7
+
+
+def test_an_observed_rule_blocks_nothing_and_the_audit_tells_what_it_would_have_done(live: Live):
+    done = run_psql(live.lab, "carol", "select 'observed', count(*) from sales.orders")
+    assert (done.stdout, done.stderr) == ("observed|6\n", "")
+    (decision,) = live.decisions("select 'observed', count(*)")
+    assert decision["effect"] == "allow"
+    assert decision["decision"]["observed"] == "deny"
+    assert decision["decision"]["observed_rules"] == ["orders-shall-be-private"]
+
+
+def test_a_reason_opens_what_asks_for_one(live: Live):
+    question = "select count(*) from hr.salaries"
+    done = run_psql(
+        live.lab, "dora", question, "set pgguard.reason = 'INC-7 payroll'", question, "reset pgguard.reason", question
+    )
+    assert done.stdout == "SET\n2\nRESET\n"
+    assert done.stderr.count("42501") == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "set pgguard.principal = 'dora'",
+        'set "PGGUARD"."Principal" = \'dora\'',
+        "select set_config('pgguard.principal', 'dora', false)",
+        "select set_config('pgguard.' || 'principal', 'dora', false)",
+        "reset pgguard.principal",
+        "reset all",
+        "discard all",
+    ],
+)
+def test_the_principal_in_the_database_cannot_be_changed(live: Live, statement: str):
+    done = run_psql(live.lab, "alice", statement, "show pgguard.principal")
+    assert done.stdout.splitlines()[-1].startswith("alice@")
+
+
+def test_what_is_hidden_and_what_does_not_exist_get_the_same_answer(live: Live):
+    answers = {
+        run_psql(live.lab, "alice", f"select * from {name}").stderr.partition("DETAIL")[0]
+        for name in ("pg_catalog.pg_authid", "sales.nothing", "nowhere.nothing", "pg_catalog.pg_statistic")
+    }
+    assert answers == {"ERROR:  42501: permission denied, or a name in the statement does not exist\n"}
+
+
+def test_a_database_in_observe_mode_blocks_nothing_and_records_what_it_would_have(own_lab: Callable[..., Lab]):
+    lab = own_lab("rules.observe_databases=['shop']")
+    done = run_psql(lab, "alice", "select count(*) from hr.salaries")
+    assert (done.stdout, done.stderr) == ("2\n", "")
+    (decision,) = Live(lab).decisions("select count(*) from hr.salaries")
+    assert decision["effect"] == "allow"
+    assert decision["decision"]["effect"] == "deny"
+    assert decision["decision"]["rules"] == ["salaries-are-private"]
