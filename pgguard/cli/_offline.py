@@ -1,4 +1,4 @@
-"""What the offline commands share: rules and a saved catalog, and the decision over a text without any server."""
+"""What the offline commands share: the decision over a text by rules and a saved catalog, without any server."""
 
 import time
 from pathlib import Path
@@ -11,38 +11,16 @@ from pgguard.model.decision import Decision
 from pgguard.model.facts import Facts
 from pgguard.policy.circumstances import As, context_of
 from pgguard.policy.decide import decide
-from pgguard.policy.problems import RulesInvalid
 from pgguard.policy.rule_set import RuleSet
-from pgguard.runtime.rulebook import load_rules
 from pgguard.sql.analyze import Analysis, Refused, analyze
-from pgguard.sql.catalog import Catalog, restore
+from pgguard.sql.catalog import Catalog
 from pgguard.sql.environment import Settings
 
 _REMEMBERED = 10_000
 
-rules_argument = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 baseline_option = click.option(
     "--baseline", type=click.Path(exists=True, path_type=Path), help="A baseline in place of the package's own."
 )
-
-
-def open_rules(folder: Path, baseline: Path | None) -> RuleSet:
-    """The rules; where they do not load, all errors go to standard error and the command ends with 1."""
-    try:
-        return load_rules(folder, baseline)
-    except RulesInvalid as invalid:
-        for problem in invalid.problems:
-            click.echo(str(problem), err=True)
-        count = len(invalid.problems)
-        raise click.ClickException(f"the rules do not load: {count} error{'s' if count != 1 else ''}") from invalid
-
-
-def open_catalog(path: Path) -> Catalog:
-    try:
-        return restore(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        hint = "save one by `pgguard catalog dump`"
-        raise click.ClickException(f'"{path}" cannot be read as a catalog: {error}; {hint}') from error
 
 
 class Judged(msgspec.Struct, frozen=True):

@@ -8,7 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from pgguard.cli._offline import Judged, Offline, baseline_option, open_catalog, open_rules, own
+from pgguard.cli._common import EXISTING_FILE, EXISTING_FOLDER, read_catalog, read_rules
+from pgguard.cli._offline import Judged, Offline, baseline_option, own
 from pgguard.model.decision import AccessDecision, Decision, Effect
 from pgguard.policy.circumstances import CircumstancesInvalid, read_as
 from pgguard.policy.wording import refusal_of
@@ -18,8 +19,8 @@ _MAX_LINE = 8 * 1024 * 1024
 
 
 @click.command()
-@click.option("--rules", "folder", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--catalog", "catalog", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--rules", "folder", required=True, type=EXISTING_FOLDER)
+@click.option("--catalog", "catalog", required=True, type=EXISTING_FILE)
 @baseline_option
 @click.option("--as", "user", help="The user who asks.")
 @click.option("--group", "groups", multiple=True, help="A group of theirs; may be repeated.")
@@ -37,7 +38,7 @@ _MAX_LINE = 8 * 1024 * 1024
 @click.argument("sql", required=False)
 def explain(folder: Path, catalog: Path, baseline: Path | None, sql: str | None, **options: Any) -> None:
     """Say what the rules make of a statement, and why: offline, by rules and a saved catalog."""
-    offline = Offline(open_rules(folder, baseline), open_catalog(catalog))
+    offline = Offline(read_rules(folder, baseline), read_catalog(catalog))
     if options.pop("jsonl"):
         _lines(offline)
         return

@@ -24,7 +24,8 @@ class AccessDecision(msgspec.Struct, frozen=True, omit_defaults=True):
     """One access and what the rules say to it.
 
     `rules`: the deciding rules, sorted: the matching denies of a deny, the covering allows of an allow, the holds of
-    a hold; none where no rule allows. `missing`: of a deny without a rule, the columns that no rule allows.
+    a hold; none where no rule allows. `missing`: of a deny, the columns that it is about: those that no rule allows, or
+    that the denying rules name.
     """
 
     access: Access

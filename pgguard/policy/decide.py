@@ -117,7 +117,7 @@ class _Deciding:
         if missing is None or missing:
             allows = self._on_temporary(facts) if access.temporary else []
             if not allows:
-                return AccessDecision(access, Effect.DENY, (), missing or (), self._near(facts, access, about))
+                return AccessDecision(access, Effect.DENY, (), missing or (), self._near(facts, access, about, missing))
         limits = [rule.max_rows for rule in allows if rule.max_rows is not None]
         if limits and len(limits) == len(allows):
             self._limits.append(max(limits))
@@ -163,12 +163,17 @@ class _Deciding:
     def _today(self) -> str:
         return datetime.fromtimestamp(self._context.at, UTC).date().isoformat()
 
-    def _near(self, facts: Facts, access: Access, about: About) -> tuple[NearMiss, ...]:
-        """The allow rules on this object that do not apply, and why not."""
-        found = ((rule.name, self._why_not(rule, facts, access)) for rule in about.allows)
+    def _near(
+        self, facts: Facts, access: Access, about: About, missing: tuple[str, ...] | None
+    ) -> tuple[NearMiss, ...]:
+        """The allow rules on this object that do not cover it, and why not: the rules for this very user first."""
+        wanted = missing or access.columns or ()
+        rules = sorted(about.allows, key=lambda rule: rule.who.matches(self._context) is not True)
+        found = ((rule.name, self._why_not(rule, facts, access, wanted)) for rule in rules)
         return tuple(NearMiss(name, why) for name, why in found if why is not None)
 
-    def _why_not(self, rule: Rule, facts: Facts, access: Access) -> str | None:
+    def _why_not(self, rule: Rule, facts: Facts, access: Access, wanted: tuple[str, ...]) -> str | None:
+        """`wanted`: the columns that nothing allows."""
         reasons = []
         if rule.mode is Mode.OBSERVE and not self._observed:
             reasons.append("it is only observed")
@@ -178,10 +183,10 @@ class _Deciding:
             reasons.append(f"it ended on {rule.until}")
         if rule.who.matches(self._context) is not True:
             reasons.append(rule.who.missing(self._context))
-        if not _touches(rule, access):
-            columns = access.columns or ()
-            what = "column" if len(columns) == 1 else "columns"
-            reasons.append(f"{what} {', '.join(columns)} not among its columns")
+        outside = [c for c in wanted if rule.columns is not None and not rule.columns.has(access, c)]
+        if outside:
+            what = "column" if len(outside) == 1 else "columns"
+            reasons.append(f"{what} {', '.join(outside)} not among its columns")
         moment = Moment(self._context, facts, access, favour=True)
         if rule.condition is not None and not rule.condition.holds(moment):
             reasons.append(why_not(rule.condition, moment))
@@ -209,7 +214,13 @@ def _uncovered(access: Access, allows: list[Rule]) -> tuple[str, ...] | None:
 
 
 def _denied(access: Access, rules: list[Rule]) -> AccessDecision:
-    return AccessDecision(access, Effect.DENY, _names(rules), message=_message(rules))
+    columns = [rule.columns for rule in rules]
+    about = (
+        ()
+        if None in columns
+        else (c for c in access.columns or () if any(some and some.has(access, c) for some in columns))
+    )
+    return AccessDecision(access, Effect.DENY, _names(rules), tuple(about), message=_message(rules))
 
 
 def _names(rules: list[Rule]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ def test_what_a_rule_allows_is_answered_by_the_database(psql: Psql):
 
 def test_a_forbidden_column_is_refused_with_the_rule_that_says_so(psql: Psql):
     done = psql("alice", "select name, card_number from sales.customers")
-    assert "ERROR:  42501: permission denied for" in done.stderr
+    assert "ERROR:  42501: permission denied for column card_number of table sales.customers" in done.stderr
     assert "card-numbers-stay-here" in done.stderr
     assert "4111" not in done.stdout
 
