@@ -17,6 +17,7 @@ from pgguard.policy.problems import RulesInvalid
 from pgguard.runtime.config import Config, ConfigError, load_config
 from pgguard.runtime.logs import set_up_logging
 from pgguard.runtime.server import Server
+from pgguard.runtime.session_trace import start_tracing
 
 _CANNOT_START = (AuditUnavailable, KerberosError, MapError, TlsError, RulesInvalid, ConfigError)
 
@@ -30,11 +31,14 @@ _CANNOT_START = (AuditUnavailable, KerberosError, MapError, TlsError, RulesInval
     show_default=True,
     help="The configuration file.",
 )
-def serve(path: Path) -> None:
+@click.option("--trace", is_flag=True, help="Log each message between client and pgguard, without values and secrets.")
+def serve(path: Path, *, trace: bool) -> None:
     """Run the proxy in the foreground, until SIGTERM or SIGINT; SIGHUP reloads rules and reopens the audit log."""
     try:
         config = load_config(path)
         set_up_logging(config.log)
+        if trace:
+            start_tracing()
         uvloop.run(_run(config))
     except _CANNOT_START as error:
         raise click.ClickException(str(error)) from error

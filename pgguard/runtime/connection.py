@@ -22,6 +22,7 @@ from pgguard.runtime.endpoint import Endpoint
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.judging import SessionJudge
 from pgguard.runtime.login import Login
+from pgguard.runtime.session_trace import session_trace
 from pgguard.runtime.understanding import Understanding
 from pgguard.session.events import CancelWanted, Ended, Outcome, ParameterChanged
 from pgguard.session.judgement import Refuse, Verdict
@@ -55,6 +56,7 @@ class Connection:
         self.session = Session(self._judge, limit=max(limits.statement_bytes, 1 << 26), parameters=database.parameters)
         self._statements = 0
         self._ticket_watch: asyncio.TimerHandle | None = None
+        self._trace = session_trace(login.session)
         self._client_takes = True
         self._database_takes = True
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,6 +71,8 @@ class Connection:
     # bytes
 
     def from_client(self, data: bytes) -> None:
+        if self._trace is not None:
+            self._trace.from_client(data)
         self.session.client_data(data)
         self._pump()
 
@@ -81,7 +85,10 @@ class Connection:
         self._pump()
 
     def _pump(self) -> None:
-        self._client.write_all(self.session.take_client())
+        output = self.session.take_client()
+        if self._trace is not None:
+            self._trace.to_client(output)
+        self._client.write_all(output)
         self._database.endpoint.write_all(self.session.take_server())
         for event in self.session.take_events():
             match event:

@@ -83,6 +83,8 @@ class Replies:
             head.copied += len(message.raw) - _HEADER
         if message.type != Frontend.COPY_DATA:
             self.copying_in = False
+            if head is not None and head.awaits is Awaits.EXECUTE:
+                self.copy_starts = None  # no other COPY can follow, and the database tells the end behind a Sync only
 
     def receive(self, data: bytes) -> None:
         """Bytes from the database."""

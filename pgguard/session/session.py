@@ -290,7 +290,8 @@ class Session:
             return
         prepared = found.prepared if found is not None else self._replies.names.prepared(name)
         if prepared is None:
-            self._unknown(message, SqlState.INVALID_SQL_STATEMENT_NAME, f'prepared statement "{name}" does not exist')
+            what = f'prepared statement "{name}"' if name else "unnamed prepared statement"
+            self._unknown(message, SqlState.INVALID_SQL_STATEMENT_NAME, f"{what} does not exist")
             return
         portal = Portal(prepared, bind.values, bind.formats)
         entry = Entry(Awaits.BIND, name=bind.portal.decode("utf-8", "surrogateescape"), portal=portal)
