@@ -1,0 +1,109 @@
+"""`pgguard doctor` on a lab that is well, and on labs broken in one way each."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pgguard.lab.certificates import Certificates
+from pgguard.lab.lab import Lab
+from pgguard.lab.proxy import override, to_toml
+
+
+def _doctor(lab: Lab, tmp_path: Path, *settings: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    sections = tomllib.loads(lab.config.read_text())
+    override(sections, settings)
+    config = tmp_path / "pgguard.toml"
+    config.write_text(to_toml(sections))
+    return subprocess.run(
+        [sys.executable, "-m", "pgguard", "doctor", "--config", config, "--database", "shop", "--user", "alice"],
+        env={**os.environ, **lab.realm.environment(), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_lab_that_is_well_passes_every_check(lab: Lab, tmp_path: Path, certificates: Certificates):
+    tls = (f"tls.certificate={certificates.certificate}", f"tls.key={certificates.key}")
+    told = _doctor(lab, tmp_path, *tls)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "FAIL" not in told.stdout
+    assert '"alice" is in analysts' in told.stdout
+    assert 'sessions as "alice"' in told.stdout
+    assert "the keytab's key opens them" in told.stdout
+    assert "the certificate ends in" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "check", "advice"),
+    [
+        (("kerberos.keytab=/nonexistent/keytab",), "keytab: ", "correct [kerberos]"),
+        (("directory.bind_password=wrong",), "directory: ", "check [directory] uri"),
+        (("directory.user_filter=(mail={user})",), "directory: ", "user_filter"),
+        (("database.port=1",), 'database "shop": ', "check [database]"),
+        (("database.service_user=nobody_here",), 'database "shop": ', '"nobody_here" may log in'),
+        (("database.user=nobody_here",), 'sessions as "nobody_here": ', "pg_hba.conf"),
+        (("rules.path=/nonexistent/rules",), "rules: ", "pgguard check /nonexistent/rules"),
+        (("audit.path=/proc/version/audit.jsonl",), "audit: ", "[audit] path"),
+        (("tls.certificate=/etc/hostname", "tls.key=/etc/hostname"), "TLS: ", "name a PEM certificate"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_each_trouble_is_found_alone_with_what_to_do(
+    lab: Lab, tmp_path: Path, settings: tuple[str, ...], check: str, advice: str
+):
+    told = _doctor(lab, tmp_path, *settings)
+    assert told.returncode == 1
+    assert "Traceback" not in told.stderr
+    lines = told.stdout.splitlines()
+    failed = [at for at, line in enumerate(lines) if line.startswith("FAIL")]
+    assert [lines[at].removeprefix("FAIL ").startswith(check) for at in failed] == [True]
+    assert advice in lines[failed[0] + 1]
+
+
+def test_a_kdc_out_of_reach_is_told_from_a_principal_it_does_not_know(lab: Lab, tmp_path: Path):
+    unreachable = tmp_path / "krb5.conf"
+    unreachable.write_text(
+        f"[libdefaults]\ndefault_realm = {lab.realm.name}\ndns_lookup_kdc = false\n"
+        f"[realms]\n{lab.realm.name} = {{\n kdc = localhost:1\n}}\n"
+    )
+    told = _doctor(lab, tmp_path, KRB5_CONFIG=str(unreachable))
+    assert told.returncode == 1
+    assert "port 88" in told.stdout
+
+
+def test_a_keytab_that_is_older_than_the_kdcs_key_is_found(lab: Lab, tmp_path: Path):
+    lab.realm.add_principal("postgres/rotated.example")
+    stale = lab.realm.keytab(tmp_path / "stale.keytab", "postgres/rotated.example")
+    lab.realm.rotate_key(tmp_path / "fresh.keytab", "postgres/rotated.example", keep_old=False)
+    told = _doctor(lab, tmp_path, f"kerberos.keytab={stale}")
+    assert told.returncode == 1
+    assert "FAIL KDC and clock for postgres/rotated.example" in told.stdout
+    assert "ktadd" in told.stdout
+
+
+def test_a_certificate_at_its_end_is_told(lab: Lab, tmp_path: Path):
+    certificate, key = tmp_path / "old.pem", tmp_path / "old.key"
+    subject = (
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-noenc",
+        "-subj",
+        "/CN=old",
+    )
+    subprocess.run(
+        ["openssl", *subject, "-days", "3", "-keyout", key, "-out", certificate], check=True, capture_output=True
+    )
+    told = _doctor(lab, tmp_path, f"tls.certificate={certificate}", f"tls.key={key}")
+    assert told.returncode == 1
+    assert "the certificate ends in 2 days" in told.stdout
+    assert "renew" in told.stdout
