@@ -1,0 +1,141 @@
+"""The ways to the database that are compared, over one lab."""
+
+import json
+import os
+import socket
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgguard.lab.lab import Lab, Plan
+from pgguard.lab.ports import free_port
+from pgguard.lab.process import Process, find_program
+from pgguard.lab.proxy import Proxy, override, to_toml
+
+_USER = "alice"
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Target:
+    """`pid`: of the proxy, where there is one. `environment`: makes libpq go this way."""
+
+    name: str
+    environment: dict[str, str]
+    pid: int | None = None
+
+    def cpu(self) -> float:
+        """Seconds of processor that the proxy has used so far (proc(5), utime and stime)."""
+        if self.pid is None:
+            return 0.0
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+@contextmanager
+def ground(folder: Path, rows: int) -> Iterator[list[Target]]:
+    """The lab with pgbench's tables and a large one, and every way to it."""
+    _write_rules(folder / "rules")
+    with ExitStack() as running:
+        lab = running.enter_context(Lab(Plan(folder / "lab", rules=folder / "rules")))
+        port = str(lab.postgres.port)
+        direct = {
+            "PGHOST": "localhost",
+            "PGPORT": port,
+            "PGUSER": _USER,
+            "PGDATABASE": "shop",
+            "PGGSSENCMODE": "disable",
+        }
+        _fill(lab, rows)
+        bouncer = running.enter_context(_pgbouncer(folder, lab.postgres.port))
+        always = running.enter_context(_second_proxy(lab, folder))
+        guarded = {**lab.environment(_USER), "PGGSSENCMODE": "disable"}
+        yield [
+            Target("direct", direct),
+            Target("pgbouncer", {**direct, "PGPORT": str(bouncer[0])}, bouncer[1]),
+            Target("pgguard", guarded, lab.proxy.pid),
+            Target("pgguard always", {**guarded, "PGPORT": str(always.port)}, always.pid),
+        ]
+
+
+def _fill(lab: Lab, rows: int) -> None:
+    place = [f"--host={lab.postgres.host}", f"--port={lab.postgres.port}", f"--username={lab.postgres.superuser}"]
+    subprocess.run(["pgbench", "-i", "-q", *place, "shop"], check=True, capture_output=True)
+    lab.postgres.run(
+        f"create table bulk as select g as id, md5(g::text) as text from generate_series(1, {rows}) g;"
+        " create table sink (like bulk); vacuum analyze;"
+        " grant all on all tables in schema public to public",
+        "shop",
+    )
+
+
+def _write_rules(folder: Path) -> None:
+    """What the cases need, and a hundred rules in all, with columns and conditions."""
+    folder.mkdir()
+    needed = [
+        {"name": "bench-all", "who": {"group": "analysts"}, "allow": ["read", "write"], "on": "public.*"},
+    ]
+    others = [
+        {
+            "name": f"other-{number}",
+            "who": {"group": ["analysts", f"team{number}"]},
+            "allow": ["select", "update"],
+            "on": f"app{number}.orders" if number % 2 else "public.pgbench_accounts",
+            "columns": ["aid", "abalance"],
+            "when": {"days": "mon-sun", "from": "127.0.0.0/8"},
+        }
+        for number in range(99)
+    ]
+
+    (folder / "bench.yaml").write_text(json.dumps({"rules": needed + others}))
+
+
+@contextmanager
+def _second_proxy(lab: Lab, folder: Path) -> Iterator[Proxy]:
+    port = free_port()
+    sections = tomllib.loads(lab.config.read_text())
+    audit = folder / "always" / "audit.jsonl"
+    audit.parent.mkdir()
+    override(sections, [f"listen.port={port}", f"audit.path={audit}", "audit.sync=always"])
+    config = audit.with_name("pgguard.toml")
+    config.write_text(to_toml(sections))
+    proxy = Proxy(config, port, lab.realm.environment(), tied=True)
+    try:
+        proxy.start()
+        yield proxy
+    finally:
+        proxy.stop()
+
+
+@contextmanager
+def _pgbouncer(folder: Path, database: int) -> Iterator[tuple[int, int]]:
+    """Its port and process. It refuses to run as root, and so runs under the database's account."""
+    port = free_port()
+    home = folder / "pgbouncer"
+    home.mkdir()
+    home.chmod(0o777)
+    (home / "users.txt").write_text(f'"{_USER}" ""\n')
+    (home / "pgbouncer.ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={database}\n[pgbouncer]\nlisten_addr = 127.0.0.1,::1\n"
+        f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {home}/users.txt\n"
+        "pool_mode = session\nmax_client_conn = 500\ndefault_pool_size = 100\n"
+    )
+    program = find_program("pgbouncer", "pgbouncer")
+    account = "postgres" if os.geteuid() == 0 else None
+    process = Process("pgbouncer", [program, home / "pgbouncer.ini"], log=folder / "pgbouncer.log", account=account)
+
+    def accepts() -> bool:
+        try:
+            socket.create_connection(("localhost", port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    try:
+        process.wait_until(accepts)
+        yield port, process.pid
+    finally:
+        process.stop()
