@@ -1,10 +1,10 @@
 """`./dev bench`: what approval costs, beside a direct connection and beside PgBouncer.
 
 Theory of operation. One lab is the ground for all: the same PostgreSQL, reached directly, through PgBouncer (session
-Theory of operation. One lab is the ground for all: the same PostgreSQL, reached directly, by PgBouncer (session
-own, with "always"). A case runs for a short while at each target in turn, and that round is repeated: what else the
-machine does then meets all of them alike. Reported are medians over the rounds, and ratios. The CPU time of a proxy is
-taken from /proc before and after: of all figures it depends least on what else runs.
+pooling) and through pgguard (Kerberos, a hundred rules, LDAP groups, audit on; with `sync = "os"` and, as a proxy
+of its own, with "always"). A case runs for a short while at each target in turn, and that round is repeated: what
+else the machine does then meets all of them alike. Reported are medians over the rounds, and ratios. The CPU time of
+a proxy is taken from /proc before and after: of all figures it depends least on what else runs.
 """
 
 import json
