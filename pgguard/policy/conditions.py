@@ -8,7 +8,7 @@ True settles an OR, whatever the unknown ones would have said.
 import operator
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from math import isnan
 from typing import Any, Protocol
@@ -117,13 +117,17 @@ class Clock(msgspec.Struct, frozen=True, dict=True):
         return any((not first or first <= text) and (not last or text <= last) for first, last in self.dates)
 
 
+_parsed = lru_cache(maxsize=4096)(ip_address)
+"""Sessions ask from the same address again and again, and many rules do."""
+
+
 class From(msgspec.Struct, frozen=True):
     networks: tuple[IPv4Network | IPv6Network, ...]
 
     def holds(self, moment: Moment) -> bool | None:
         if moment.context.address is None:
             return False
-        address = ip_address(moment.context.address)
+        address = _parsed(moment.context.address)
         return any(address in network for network in self.networks)
 
 
