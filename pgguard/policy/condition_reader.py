@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from datetime import date
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
+from math import isnan
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pgguard.model.context import Transport
@@ -18,6 +19,8 @@ from pgguard.policy.tree import Mapping, Node, Scalar
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK = ("days", "hours", "dates", "timezone")
 _HOURS = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-4]):([0-5]\d)")
+_MAPPED = IPv6Network("::ffff:0:0/96")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _COMPARISON = re.compile(r"(<=|>=|!=|<|>|=)\s*(.+)", re.DOTALL)
 
 CONDITION_KEYS = (
@@ -128,9 +131,15 @@ class ConditionReader:
         networks = []
         for place, word in self._reader.words(node, "from"):
             try:
-                networks.append(ip_network(word))
+                network = ip_network(word)
             except ValueError as error:
                 self._reader.add(place, f'"{word}" is no network: {error}')
+                continue
+            if network.version == 6 and network.subnet_of(_MAPPED):
+                # addresses are compared as IPv4 where they are mapped: it would match nothing
+                plain = ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
+                self._reader.add(place, f'"{word}" is IPv4-mapped; write "{plain}"')
+            networks.append(network)
         return c.From(tuple(networks))
 
     def _read_application(self, node: Node) -> c.Condition | None:
@@ -186,9 +195,8 @@ class ConditionReader:
     def _tag(self, place: Place, word: str) -> Matcher:
         pattern = glob(word.upper())
         if not any(pattern.matches(tag) for tag in COMMAND_TAGS):
-            self._reader.add(
-                place, f'unknown command tag "{word}"{suggest(word, (t.lower() for t in COMMAND_TAGS)).upper()}'
-            )
+            hint = suggest(word, (tag.lower() for tag in COMMAND_TAGS))
+            self._reader.add(place, f'unknown command tag "{word}"{hint}')
         return pattern
 
     def _shapes(self, node: Node) -> list[str]:
@@ -245,6 +253,8 @@ class ConditionReader:
         """`"> 1000"`, `"= true"`, `"!= text"`, or a bare number or boolean; None for text without an operator."""
         if not isinstance(node, Scalar) or node.value is None:
             return None
+        if isinstance(node.value, float) and isnan(node.value):
+            self._reader.add(node.place, f'"{node.text}" compares with nothing')
         if not isinstance(node.value, str):
             return c.Comparison("=", node.value)
         match = _COMPARISON.fullmatch(node.value.strip())
@@ -253,12 +263,11 @@ class ConditionReader:
         text = match[2].strip()
         if text in {"true", "false"}:
             return c.Comparison(match[1], text == "true")
-        try:
+        if _NUMBER.fullmatch(text):
             return c.Comparison(match[1], float(text))
-        except ValueError:
-            if match[1] not in {"=", "!="}:
-                self._reader.add(node.place, f'"{node.value}" compares with no number; text goes with = or !=')
-            return c.Comparison(match[1], text)
+        if match[1] not in {"=", "!="}:
+            self._reader.add(node.place, f'"{node.value}" compares with no number; text goes with = or !=')
+        return c.Comparison(match[1], text)
 
     def _read_is(self, node: Node) -> c.Condition | None:
         found = []

@@ -30,11 +30,14 @@ def read_folder(folder: Path) -> list[RuleFile]:
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or not path.name.endswith(_ENDINGS) or path.name.endswith(_TESTS):
+        linked_folder = path.is_symlink() and path.is_dir()
+        if hidden or not (linked_folder or path.name.endswith(_ENDINGS)) or path.name.endswith(_TESTS):
             continue
         if not path.resolve().is_relative_to(root):
             problems.append(Problem(Place(str(path)), "the link leads out of the rules folder; copy the file instead"))
             continue
+        if linked_folder:
+            continue  # its files are read where they are
         try:
             files.append(RuleFile(str(path), path.read_bytes()))
         except OSError as error:
