@@ -1,6 +1,7 @@
 """Facts by statement text: a known statement is not analysed again.
 
-The key is the text itself with everything its meaning depends on (database, the session's settings); the entry is good
+The key is the text itself, or its skeleton where the facts depend on no constant (sql/skeleton.py; a skeleton holds a
+NUL, which no text does), with everything its meaning depends on (database, the session's settings); the entry is good
 for one generation of the catalog. The text, never a hash of it, is compared: an attacker cannot make two statements
 meet (design, section 4). Bounded by the characters of the texts it holds, least recently used first out.
 """

@@ -28,6 +28,7 @@ from pgguard.session.plain_text import reads_the_same
 from pgguard.sql.analyze import Analysis, Refused, Script, analyze, facts_of_call
 from pgguard.sql.catalog import Catalog, Relation
 from pgguard.sql.environment import Settings
+from pgguard.sql.skeleton import skeleton
 
 Facts_ = tuple[Facts, ...]
 Steps = Generator[Ask | Wait, Any, Facts_]
@@ -172,10 +173,15 @@ class Understanding:
             Settings(()) if state is None else Settings(state.search_path, state.current_user, state.session_user)
         )
         own = bool(self._own_relations)
-        found = None if own else self._cache.get(text, (self._keeper.database, settings), self._keeper.generation)
+        catalog, generation, scope = self._catalog(), self._keeper.generation, (self._keeper.database, settings)
+        found = None if own else self._cache.get(text, scope, generation)
         if found is not None:
             return found
-        catalog, generation = self._catalog(), self._keeper.generation
+        bones = skeleton(text) if not own and len(text) <= _IN_LINE else None
+        found = self._cache.get(bones, scope, generation) if bones is not None else None
+        if found is not None:
+            self._cache.put(text, scope, generation, found)
+            return found
         if len(text) <= _IN_LINE:
             found = analyze(text, catalog, settings)
         else:
@@ -184,7 +190,9 @@ class Understanding:
             except IsolatedWorkFailed as failed:
                 raise unfit(SqlState.STATEMENT_TOO_COMPLEX, f"statement could not be analysed: {failed}") from failed
         if not own:
-            self._cache.put(text, (self._keeper.database, settings), generation, found)
+            self._cache.put(text, scope, generation, found)
+        if bones is not None and isinstance(found, Script) and found.shareable:
+            self._cache.put(bones, scope, generation, found)
         return found
 
     # EXECUTE, FETCH and their like do what the statement does that they name

@@ -35,9 +35,13 @@ _ESTIMABLE = frozenset(_QUERIES.values()) | {"COPY", "DECLARE CURSOR"}
 
 
 class Script(msgspec.Struct, frozen=True, tag=True):
-    """What a text touches, one Facts a statement."""
+    """What a text touches, one Facts a statement.
+
+    `shareable`: it is one query whose facts depend on no constant: they hold for every text of its skeleton.
+    """
 
     statements: tuple[Facts, ...]
+    shareable: bool = False
 
     @property
     def needs_settings(self) -> bool:
@@ -91,9 +95,11 @@ class _Script:
         self._catalog = catalog
         self._settings = settings
         self._doubt: str | None = None
+        self._shareable = len(self._parsed) == 1
 
     def analyze(self) -> Script:
-        return Script(tuple(self._facts(parsed) for parsed in self._parsed))
+        statements = tuple(self._facts(parsed) for parsed in self._parsed)
+        return Script(statements, self._shareable)
 
     def _facts(self, parsed: Parsed) -> Facts:
         env = Environment(self._catalog, self._settings, parsed.text)
@@ -114,6 +120,8 @@ class _Script:
                 estimable=kind in _ESTIMABLE,
                 reads_only=kind in {"SELECT", "SHOW"},
             )
+        plain = facts.kind in _QUERIES.values() and facts.control is None and facts.opaque is None
+        self._shareable = self._shareable and plain and not env.reads_constants
         if self._doubt is not None and facts.needs_settings:
             why = f"it follows {self._doubt} in the same string; send it as a query of its own"
             facts = _opaque_facts(facts.kind, why, shape, facts.accesses)

@@ -53,6 +53,8 @@ class Environment:
         self.needs_settings = False
         self.unsettles = False
         self.changes_catalog = False
+        self.reads_constants = False
+        """An access was named by the value of a constant."""
         self.control: Control | None = None
         self._accesses: set[Access] = set()
         self._depth = 0

@@ -171,6 +171,7 @@ def report(env: Environment, function: Function, arguments: Sequence[Any]) -> No
     positions = _positions(function, arguments) or []
     if special.argument in positions:
         constant = constant_text(arguments[positions.index(special.argument)])
+        env.reads_constants = True
     env.add(Access(special.privilege, special.kind, _special_object(env, special.kind, constant)))
 
 
@@ -181,6 +182,8 @@ def _special_object(env: Environment, kind: Kind, constant: str | None) -> Objec
         return ObjectName(constant.lower())
     if kind is not Kind.SEQUENCE:
         return ObjectName(constant)
+    if constant.isdecimal():  # an OID, also as a string (PostgreSQL source, regclassin): never a sequence's name
+        return ObjectName(ANY_OBJECT, ANY_OBJECT)
     parts = split_identifiers(constant)
     found = env.look_up(parts[-2] if len(parts) > 1 else None, parts[-1])
     if found is None:

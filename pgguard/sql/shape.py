@@ -25,7 +25,15 @@ def shape_of_text(text: str) -> str | None:
     return shape_of(parsed[0].tree) if len(parsed) == 1 else None
 
 
-_IGNORED = frozenset({"location", "schemaname", "catalogname", "stmt_location", "stmt_len", "name_location"})
+_PLACES = frozenset(
+    {
+        "location", "name_location", "arg_location", "conninfo_location", "payload_location", "stmt_location",
+        "stmt_len", "rexpr_list_start", "rexpr_list_end", "list_start", "list_end",
+    }
+)  # fmt: skip
+"""Where in the text a node stands: a longer constant before it moves it."""
+
+_IGNORED = _PLACES | {"schemaname", "catalogname"}
 
 
 def _print(node: Any) -> str:
