@@ -37,7 +37,7 @@ def analyze(sql: str | None, dsn: str | None, catalog_file: Path | None, search_
     if jsonl is (sql is not None):
         raise click.UsageError("give either a statement or --jsonl")
     if catalog_file is not None:
-        source = _Source(read_catalog(catalog_file), None, ("pg_catalog", "public"))
+        source = _Source(read_catalog(catalog_file), None, Settings(("pg_catalog", "public")))
         run(_work(source, sql, _path(search_path)))
     else:
         run(_with_database(dsn or "", sql, _path(search_path)))
@@ -50,10 +50,10 @@ def _path(text: str) -> list[str] | None:
 class _Source:
     """Where the catalog comes from: `connection` None for a file."""
 
-    def __init__(self, catalog: Catalog, connection: asyncpg.Connection | None, path: tuple[str, ...]) -> None:
+    def __init__(self, catalog: Catalog, connection: asyncpg.Connection | None, own: Settings) -> None:
         self.catalog = catalog
         self._connection = connection
-        self._path = path
+        self._own = own
         self._mark: str | None = None
 
     async def refresh(self) -> None:
@@ -66,17 +66,23 @@ class _Source:
             self._mark = mark
 
     def settings(self, path: Iterable[str] | None) -> Settings:
-        """The effective search_path: pg_catalog comes first where it is not named."""
+        """As the server reads a search_path: "$user" is the login's schema, what does not exist is left out, and
+        pg_catalog comes first where it is not named (PostgreSQL docs, section 5.10.3).
+        """
         if path is None:
-            return Settings(self._path)
-        named = list(path)
-        return Settings(tuple(named) if "pg_catalog" in named else ("pg_catalog", *named))
+            return self._own
+        named = (self._own.current_user if schema == "$user" else schema for schema in path)
+        there = tuple(schema for schema in named if schema == "pg_temp" or schema in self.catalog.schemas)
+        return msgspec.structs.replace(
+            self._own, search_path=there if "pg_catalog" in there else ("pg_catalog", *there)
+        )
 
 
 async def _with_database(dsn: str, sql: str | None, path: list[str] | None) -> None:
     connection = await asyncpg.connect(dsn)
     try:
-        own = tuple(await connection.fetchval("select pg_catalog.current_schemas(true)"))
+        row = await connection.fetchrow("select pg_catalog.current_schemas(true), current_user, session_user")
+        own = Settings(tuple(row[0]), row[1], row[2])
         await _work(_Source(await load_catalog(connection), connection, own), sql, path)
     finally:
         await connection.close()
@@ -101,10 +107,14 @@ class _Question(msgspec.Struct):
 async def _answer(line: bytes, source: _Source, path: list[str] | None) -> dict[str, Any]:
     try:
         question = msgspec.json.decode(line, type=_Question)
-    except msgspec.MsgspecError as error:
-        return {"error": f'a line must be {{"sql": …, "search_path": […], "fresh": …}}: {error}'}
+        question.sql.encode()
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        return {"error": f'a line must be {{"sql": …, "search_path": […], "fresh": …}} in UTF-8: {error}'}
     if question.fresh:
-        await source.refresh()
+        try:
+            await source.refresh()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            return {"error": f"cannot load the catalog anew: {error}"}
     found = analyze_text(question.sql, source.catalog, source.settings(question.search_path or path))
     if isinstance(found, Refused):
         return {"error": found.message, "sqlstate": found.sqlstate.value, "position": found.position}

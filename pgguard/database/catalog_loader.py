@@ -17,7 +17,7 @@ _FunctionName = tuple[str, str, tuple[str, ...]]
 
 
 async def change_mark(connection: asyncpg.Connection) -> str:
-    """A text that differs when anything in the catalog has changed: newest row versions, and how many rows."""
+    """A text that differs when anything in the catalog has changed."""
     mark: str = await connection.fetchval(queries.mark())
     return mark
 

@@ -107,7 +107,7 @@ FOREIGN_SERVERS = "select srvname from pg_catalog.pg_foreign_server"
 
 _MARKED = (
     "pg_class", "pg_attribute", "pg_proc", "pg_namespace", "pg_type", "pg_inherits", "pg_operator", "pg_cast",
-    "pg_description", "pg_constraint", "pg_rewrite", "pg_aggregate", "pg_extension",
+    "pg_description", "pg_constraint", "pg_rewrite", "pg_aggregate", "pg_extension", "pg_language", "pg_foreign_server",
 )  # fmt: skip
 
 
@@ -119,9 +119,14 @@ def types(version: int) -> str:
 
 
 def mark() -> str:
-    """A text that differs when anything in the catalog has changed: newest row versions, and how many rows."""
+    """A text that differs when anything in the catalog has changed: a sum over all row versions, and how many rows.
+
+    The newest version alone would not do: a transaction may commit after a younger one.
+    """
     parts = [
-        f"(select coalesce(max(xmin::text::bigint), 0) || '/' || count(*) from pg_catalog.{table})"  # noqa: S608
+        "(select coalesce(sum(pg_catalog.hashint8(xmin::text::bigint)::bigint), 0) || '/' || count(*)"  # noqa: S608  # names of this file
+        f" from pg_catalog.{table})"
         for table in _MARKED
     ]
+    parts.append("(select sum(pg_catalog.hashtext(rolname)::bigint)::text from pg_catalog.pg_roles)")
     return "select " + " || ' ' || ".join(parts)

@@ -115,6 +115,30 @@ def test_each_change_changes_the_mark(dsn: str, change: str) -> None:
     assert first == again != after
 
 
+def test_the_mark_tells_a_commit_that_comes_after_a_younger_one(dsn: str) -> None:
+    """By the newest row version alone, a rename committed late went unseen, and the old name stayed in force."""
+
+    async def marks() -> tuple[str, str]:
+        older, younger = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+        try:
+            transaction = older.transaction()
+            await transaction.start()
+            await older.execute("alter table app.visits rename to calls")
+            await younger.execute("create schema later")
+            await younger.execute("create table later.t (id int)")
+            before = await change_mark(younger)
+            await transaction.commit()
+            after = await change_mark(younger)
+            await younger.execute("alter table app.calls rename to visits; drop schema later cascade")
+            return before, after
+        finally:
+            await older.close()
+            await younger.close()
+
+    before, after = asyncio.run(marks())
+    assert before != after
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_relations_load_in_seconds(postgres: Postgres) -> None:
     base = f"postgresql://postgres@localhost:{postgres.port}/"
