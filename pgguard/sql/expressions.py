@@ -343,6 +343,12 @@ def _inner(node: Any, level: Level) -> int:
     return walk(node.arg, level)
 
 
+def _json_array_of_query(node: ast.JsonArrayQueryConstructor, level: Level) -> int:
+    """`JSON_ARRAY(SELECT …)`."""
+    level.query(node.query, level.inner(level.scope))
+    return ANYTHING
+
+
 def _constant(node: ast.A_Const, level: Level) -> int:
     del level
     return types.of_constant(node)
@@ -370,6 +376,7 @@ _HANDLERS: dict[type, Callable[[Any, Level], int]] = {
     ast.CollateClause: _inner,
     ast.NamedArgExpr: _inner,
     ast.A_Const: _constant,
+    ast.JsonArrayQueryConstructor: _json_array_of_query,
 }
 
 
