@@ -112,7 +112,7 @@ async def test_a_group_that_nothing_needs_may_go_while_a_statement_runs(sleepers
 
 def test_a_disabled_account_loses_its_open_session(own_lab: OwnLab):
     lab = own_lab("directory.refresh=0.1", "directory.disabled_filter=(employeeType=locked)")
-    with Terminal(PSQL, lab.environment("alice")) as terminal:
+    with Terminal(PSQL, lab.environment("alice"), prompt=WITH_OR_WITHOUT_CONNECTION) as terminal:
         terminal.until_prompt()
         assert "(1 row)" in terminal.enter("select 1;")
         lab.slapd.modify(lab.slapd.user_dn("alice"), [(ldap.MOD_REPLACE, "employeeType", ["locked"])])
