@@ -13,6 +13,7 @@ from pglast.enums import A_Expr_Kind, SubLinkType
 from pgguard.model.control import FetchCursor
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql import functions, types
+from pgguard.sql.catalog import Function
 from pgguard.sql.environment import Opaque, Unresolved
 from pgguard.sql.level import Level
 from pgguard.sql.overloads import Candidate
@@ -165,12 +166,16 @@ def _field(type_: int, name: str, level: Level) -> int:
     if relation is not None and name in relation.columns:
         return relation.type_of(name)
     called = functions.Call([name], (None,), (type_,))
-    for function in functions.row_functions(level.env, name):
+    found = functions.candidates(level.env, called)
+    if not found:
+        return ANYTHING
+    if type_ not in {ANYTHING, RECORD}:  # it has no such field: `('/x'::text).pg_read_file` is a call as any other
+        return functions.result_of(level.env, functions.call(level.env, called), called.types)
+    for function in [c.target for c in found if isinstance(c.target, Function)]:
         takes = function.argument_types[0] if function.argument_types else ANYTHING
         if types.converts(catalog, type_, takes):
             functions.report(level.env, function, ())
-    found = functions.candidates(level.env, called)
-    return functions.result_of(level.env, found, called.types) if found else ANYTHING
+    return functions.result_of(level.env, found, called.types)
 
 
 def _subscripted(type_: int, step: ast.A_Indices, level: Level) -> int:

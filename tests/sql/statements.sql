@@ -419,3 +419,5 @@ select full_name(zz), zz.id from customers zz cross join (select (people()).*) q
 select full_name(zz) from customers zz cross join (select (out2()).*) q
 select * from (select (c).* from customers c) q natural join tree
 with recursive a as (select q.id from orders q), orders as (select id, name from customers) select id from a
+select (c.name).length from app.customers c
+select (c.name).upper, ((c.id)::text).md5 from app.customers c

@@ -159,3 +159,10 @@ def test_json_array_of_a_query_reads_what_the_query_reads(facts_of: FactsOf) -> 
     )
     assert facts.opaque is None
     assert [(a.object.name, a.columns) for a in facts.accesses] == [("customers", ("card", "id")), ("orders", ("id",))]
+
+
+@pytest.mark.parametrize("path", ["'/etc/passwd'::text", "'/etc/passwd'", "(select '/etc/passwd'::text)"])
+def test_a_built_in_function_written_as_a_field_is_a_call(path: str, facts_of: FactsOf) -> None:
+    """`(x).f` calls f(x) for a built-in f and a plain x too: it read files without any access."""
+    (facts,) = facts_of(f"select ({path}).pg_read_file")
+    assert [(a.privilege, a.kind) for a in facts.accesses] == [(Privilege.READ_FILE, Kind.SERVER)]
