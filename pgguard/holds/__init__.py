@@ -1,1 +1,1 @@
-"""Held statements: the store, the approvals, the console that shows them."""
+"""Held statements: what a hold asks for, who has said yes, and how it ends (docs/holds.md)."""

@@ -8,7 +8,7 @@ audit record, the verdict. Each step may refuse; each refusal is recorded.
 
 import logging
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from pgguard.model.sqlstate import SqlState
 from pgguard.policy.decide import decide
 from pgguard.policy.wording import NAMES_UNKNOWN, hidden_refusal, refusal_of
 from pgguard.runtime.estimate import Estimate, estimate_question, read_estimate
+from pgguard.runtime.holding import Grant, Held, Holding
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.judging import Flow, Wait
 from pgguard.runtime.login import Login
@@ -36,18 +37,25 @@ _log = logging.getLogger(__name__)
 
 Steps = Generator[Wait, Any, Refusal | None]
 
-_HOLDS_MISSING = "a rule holds this statement for a person's approval, which this version cannot ask for"
-
 
 class Approval:
-    """Judges one session's statements. `parameters`: the database's reported settings, live."""
+    """Judges one session's statements. `parameters`: the database's reported settings, live; `tell`: a notice."""
 
-    def __init__(self, house: House, login: Login, understanding: Understanding, parameters: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        house: House,
+        login: Login,
+        understanding: Understanding,
+        parameters: Mapping[str, str],
+        tell: Callable[[str], None],
+    ) -> None:
         self._house = house
         self._login = login
         self._understanding = understanding
         self._parameters = parameters
         self._bound: _Bound | None = None
+        self._holding = Holding(house, login, tell)
+        self._granted: tuple[Request, Grant] | None = None
         self.running = RunningStatements()
 
     def audit_id(self, request: Request) -> str:
@@ -95,9 +103,36 @@ class Approval:
         if barred is not None:
             return (yield from self._refuse_unjudged(request, barred, terminate=True))
         bound = self._judged_at_bind(request)
+        granted = self._granted_at_bind(request)
         if bound is not None:
             self.running.begin(request.number, self.running.of(bound.request.number))
             return Allow(bound.controls, bound.max_rows)
+        while True:
+            judged = yield from self._decide(request, names)
+            if isinstance(judged, Refuse):
+                return judged
+            if not self._waits(request, judged) or (granted is not None and self._holding.good(granted, judged)):
+                return (yield from self._conclude(request, judged, granted))
+            audit_id = self.audit_id(request)
+            record = self._record(request, Effect.HOLD, judged.context, judged.statements, judged.decision)
+            unwritten = yield from self._append(record)
+            if unwritten is not None:
+                return Refuse(unwritten, audit_id)
+            hold = self._holding.hold(audit_id, record.text, record.values, judged)
+            ended = yield from self._holding.wait(hold, judged.statements)
+            if isinstance(ended, Refusal):
+                return Refuse(ended, audit_id)
+            barred = self.barred()
+            if barred is not None:
+                return (yield from self._refuse_unjudged(request, barred, terminate=True))
+            granted = ended
+
+    def _waits(self, request: Request, judged: Held) -> bool:
+        """Whether it is held. A Parse runs nothing and has no values yet: it is held when it is bound."""
+        return judged.decision.effect is Effect.HOLD and request.moment is not Moment.PARSE and not self._observing()
+
+    def _decide(self, request: Request, names: Names) -> Generator[Ask | Wait, Any, Held | Refuse]:
+        """What the statement means, and what the rules say to that."""
         try:
             statements = yield from self._understanding.statements(request, names)
         except Unfit as unfit:
@@ -117,7 +152,7 @@ class Approval:
             context = msgspec.structs.replace(context, estimated_rows=estimate)
             rules = self._house.rulebook.current
             decision = decide(rules, statements, context)
-        return (yield from self._conclude(_Judged(request, statements, context, decision, stamp)))
+        return Held(statements, context, decision, stamp)
 
     def failed(self, request: Request, error: Exception) -> Refuse:
         """A judgement that raised: refused and recorded, with no word of the inside to the client."""
@@ -135,19 +170,16 @@ class Approval:
             self._house.metrics.decided(record)
         return Refuse(refusal, self.audit_id(request))
 
-    def _conclude(self, judged: "_Judged") -> Flow:
-        """Record the decision, and carry it out."""
-        request, decision = judged.request, judged.decision
-        effect = Effect.ALLOW if self._observing() else decision.effect
+    def _conclude(self, request: Request, judged: Held, granted: Grant | None) -> Flow:
+        """Record the decision, and carry it out; one that was held has been approved by now."""
+        decision = judged.decision
+        denied = decision.effect is Effect.DENY and not self._observing()
+        effect = Effect.DENY if denied else Effect.ALLOW
         audit_id = self.audit_id(request)
         record = self._record(request, effect, judged.context, judged.statements, decision)
         unwritten = yield from self._append(record)
         if unwritten is not None:
             return Refuse(unwritten, audit_id)
-        if effect is Effect.HOLD:
-            rules = ", ".join(f'"{hold.rule}"' for hold in decision.holds)
-            detail = f"Held by {rules}. Audit id: {audit_id}."
-            return Refuse(Refusal(SqlState.INSUFFICIENT_PRIVILEGE, _HOLDS_MISSING, detail=detail), audit_id)
         if effect is Effect.DENY:
             hide = self._house.config.rules.hide_unknown
             return Refuse(refusal_of(decision, audit_id, hide_unknown=hide), audit_id)
@@ -158,6 +190,7 @@ class Approval:
         max_rows = None if self._observing() else decision.max_rows
         if request.moment is Moment.BIND:
             self._bound = _Bound(request, controls, max_rows, judged.stamp)
+            self._granted = None if granted is None else (request, granted)
         return Allow(controls, max_rows)
 
     def _observing(self) -> bool:
@@ -183,6 +216,15 @@ class Approval:
             and bound.stamp == self._stamp()
         )
         return bound if same else None
+
+    def _granted_at_bind(self, request: Request) -> Grant | None:
+        """The approval that was given at the Bind right before this Execute; it is used once."""
+        granted, self._granted = self._granted, None
+        if granted is None or request.moment is not Moment.EXECUTE:
+            return None
+        bind, grant = granted
+        same = request.number == bind.number + 1 and request.text is bind.text and request.parameters is bind.parameters
+        return grant if same else None
 
     # context
 
@@ -257,7 +299,7 @@ class Approval:
 
     def _refuse_unjudged(
         self, request: Request, refusal: Refusal, shown: Refusal | None = None, *, terminate: bool = False
-    ) -> Flow:
+    ) -> Generator[Wait, Any, Refuse]:
         """A statement that is refused before any rule was asked is recorded as fully as any other.
 
         `shown`: what the client gets, where that is not what is recorded.
@@ -267,16 +309,6 @@ class Approval:
         record = self._record(request, Effect.DENY, self._context(request), (), None, error)
         unwritten = yield from self._append(record)
         return Refuse(unwritten or shown or refusal, self.audit_id(request), terminate)
-
-
-class _Judged(msgspec.Struct, frozen=True):
-    """A statement with its decision. `stamp`: what must still be so for the decision to be good."""
-
-    request: Request
-    statements: tuple[Facts, ...]
-    context: Context
-    decision: Decision
-    stamp: object
 
 
 class _Bound(msgspec.Struct, frozen=True):

@@ -51,7 +51,7 @@ class Connection:
         understanding = Understanding(
             house.catalogs.keeper(login.database), house.cache, house.isolation, limits.statement_bytes
         )
-        self._approval = Approval(house, login, understanding, database.parameters)
+        self._approval = Approval(house, login, understanding, database.parameters, self._tell)
         self._judge = SessionJudge(self._approval, self._resolve)
         self.session = Session(self._judge, limit=max(limits.statement_bytes, 1 << 26), parameters=database.parameters)
         self._statements = 0
@@ -78,6 +78,10 @@ class Connection:
 
     def from_database(self, data: bytes) -> None:
         self.session.server_data(data)
+        self._pump()
+
+    def _tell(self, notice: str) -> None:
+        self.session.notice(notice)
         self._pump()
 
     def _resolve(self, number: int, verdict: Verdict) -> None:

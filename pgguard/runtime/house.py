@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pgguard.audit.log import AuditLog
 from pgguard.directory.directory import Directory
+from pgguard.holds.desk import Desk
 from pgguard.probes.board import Board
 from pgguard.runtime.backend import Databases
 from pgguard.runtime.catalogs import Catalogs
@@ -23,6 +24,7 @@ class House:
     directory: Directory
     probes: Board
     audit: AuditLog
+    desk: Desk
     databases: Databases
     catalogs: Catalogs
     cache: FactsCache[Analysis]

@@ -35,15 +35,7 @@ _log = logging.getLogger(__name__)
 async def open_session(house: House, admitted: Admitted, address: str | None) -> tuple[Login, BackendConnection]:
     """Everything between the door and the first statement. Raises NotAdmitted."""
     settings = _settings(admitted.startup)
-    login = Login(
-        session=f"{int(time.time()):x}{secrets.token_hex(4)}",
-        user=admitted.user,
-        principal=admitted.accepted.principal,
-        ticket=admitted.accepted.ticket,
-        database=admitted.database,
-        address=address,
-        transport=admitted.transport,
-    )
+    login = _login(admitted, address)
     membership = await house.directory.watch(login.user)
     try:
         if membership is not None and membership.disabled:
@@ -56,6 +48,32 @@ async def open_session(house: House, admitted: Admitted, address: str | None) ->
         house.directory.unwatch(login.user)
         raise
     return login, connection
+
+
+async def open_console(house: House, admitted: Admitted, address: str | None) -> Login:
+    """A login to the console, which no database is asked for. Raises NotAdmitted."""
+    login = _login(admitted, address)
+    membership = await house.directory.watch(login.user)
+    try:
+        if membership is not None and membership.disabled:
+            raise _refused(f'the account "{login.user}" is disabled in the directory')  # noqa: TRY301  # unwatched below
+        _record(house, login, admitted.startup.application_name or "")
+    except BaseException:
+        house.directory.unwatch(login.user)
+        raise
+    return login
+
+
+def _login(admitted: Admitted, address: str | None) -> Login:
+    return Login(
+        session=f"{int(time.time()):x}{secrets.token_hex(4)}",
+        user=admitted.user,
+        principal=admitted.accepted.principal,
+        ticket=admitted.accepted.ticket,
+        database=admitted.database,
+        address=address,
+        transport=admitted.transport,
+    )
 
 
 def welcome(client: Endpoint, connection: BackendConnection, key: backend.KeyData) -> None:

@@ -13,7 +13,7 @@ import asyncpg
 import watchfiles
 
 from pgguard.audit.log import AuditLog, AuditUnavailable
-from pgguard.audit.records import Changed, LoginRefused
+from pgguard.audit.records import Changed, HoldEvent, LoginRefused
 from pgguard.audit.upkeep import Upkeep
 from pgguard.auth.acceptor import Acceptor, KerberosError
 from pgguard.auth.identity import IdentityMap
@@ -21,6 +21,8 @@ from pgguard.auth.layers import LayerBroken
 from pgguard.auth.tls import client_facing
 from pgguard.directory.directory import Directory
 from pgguard.directory.membership import Membership
+from pgguard.holds.desk import Desk, Pending
+from pgguard.holds.hold import Groups, Person
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.probes.board import Board
@@ -29,12 +31,15 @@ from pgguard.runtime.backend import Databases
 from pgguard.runtime.catalogs import Catalogs
 from pgguard.runtime.config import Config
 from pgguard.runtime.connection import Connection
+from pgguard.runtime.console import DATABASE as CONSOLE
+from pgguard.runtime.console import Console
 from pgguard.runtime.endpoint import Endpoint, EndpointClosed
 from pgguard.runtime.facts_cache import FactsCache
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.isolation import Isolation
+from pgguard.runtime.login import Login
 from pgguard.runtime.metrics import Family, Metrics, counter, exposition, gauge
-from pgguard.runtime.opening import new_key, open_session, welcome
+from pgguard.runtime.opening import new_key, open_console, open_session, welcome
 from pgguard.runtime.rulebook import Rulebook
 from pgguard.runtime.service_login import connect_as_service
 from pgguard.runtime.watch_page import WatchPage
@@ -81,6 +86,7 @@ class Server:
             directory=Directory(config.directory, loop.time, self._membership_changed),
             probes=Board(self._connect, loop.time),
             audit=audit,
+            desk=Desk(self._groups_of, self._record_hold),
             databases=Databases(config.database),
             catalogs=Catalogs(self._connect, config.database.catalog_refresh_seconds),
             cache=FactsCache(_CACHE),
@@ -130,6 +136,7 @@ class Server:
         """One client, from its first byte to its last."""
         address = _address(client)
         admitted: Admitted | None = None
+        console: Login | None = None
         try:
             async with asyncio.timeout(self._config.limits.login_seconds):
                 packet = await self._door.admit(client)
@@ -139,7 +146,10 @@ class Server:
                     return
                 admitted = packet
                 self._check_limits(admitted.user, address)
-                connection = await self._open(client, admitted, address)
+                if admitted.database == CONSOLE:
+                    console = await open_console(self._house, admitted, address)
+                else:
+                    connection = await self._open(client, admitted, address)
         except NotAdmitted as refused:
             self._turn_away(client, refused, admitted, address)
             return
@@ -150,7 +160,35 @@ class Server:
         except Exception:
             client.abort()
             raise
-        await connection.ended.wait()
+        if console is not None:
+            await self._run_console(client, console)
+        else:
+            await connection.ended.wait()
+
+    async def _run_console(self, client: Endpoint, login: Login) -> None:
+        """A console session, and the watch over its user's groups for as long as one of their votes waits."""
+        self._users[login.user] += 1
+        self._addresses[login.address or ""] += 1
+        try:
+            await Console(self._house, login, client).run()
+        finally:
+            self._users[login.user] -= 1
+            self._addresses[login.address or ""] -= 1
+        person = Person(login.user, str(login.principal))
+        for pending in self._house.desk.pending:
+            if any(vote.person == person for vote in pending.votes):
+                await pending.closed.wait()
+        self._house.directory.unwatch(login.user)
+
+    def _groups_of(self, user: str) -> Groups:
+        membership = self._house.directory.membership(user)
+        return None if membership is None else membership.groups
+
+    def _record_hold(self, pending: Pending, event: str, by: str, why: str) -> None:
+        hold = pending.hold
+        self._house.audit.append(
+            HoldEvent(timestamp(), hold.audit_id, hold.session, str(pending.number), event, by, why)
+        )
 
     async def _open(self, client: Endpoint, admitted: Admitted, address: str | None) -> Connection:
         login, database = await open_session(self._house, admitted, address)

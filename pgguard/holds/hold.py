@@ -1,0 +1,117 @@
+"""A held statement as a value, and the question whether enough people have approved it.
+
+Each requirement is satisfied by itself; one person may serve several. A person is known by principal and by user, so
+that neither a second login name nor a second principal of one user counts twice.
+
+# INVARIANT: no vote of the requester's, under any of their names, is ever counted.
+"""
+
+import unicodedata
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from pgguard.model.decision import Approvers, HoldRequirement
+
+Groups = tuple[str, ...] | None
+"""None where the directory cannot tell: then nobody is a member."""
+
+
+class Person(msgspec.Struct, frozen=True):
+    user: str
+    principal: str
+
+    def shares_a_name(self, other: "Person") -> bool:
+        return self.user == other.user or self.principal == other.principal
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """One statement that waits. An approval is good for exactly this: it is never changed, only ended.
+
+    `values` are the bound ones, `rules` the identity of the rule set, `seconds` how long it may wait from `since` on.
+    """
+
+    audit_id: str
+    session: str
+    requester: Person
+    database: str
+    text: str
+    values: tuple[str | None, ...]
+    tables: tuple[str, ...]
+    rows: str
+    address: str | None
+    reason: str
+    in_transaction: bool
+    rules: str
+    requirements: tuple[HoldRequirement, ...]
+    since: float
+    seconds: float
+
+
+class Vote(msgspec.Struct, frozen=True):
+    person: Person
+    why: str = ""
+
+
+def may_approve(approvers: Approvers, person: Person, groups: Groups) -> bool:
+    return _among(person, groups, approvers.users, approvers.groups) or may_alone(approvers, person, groups)
+
+
+def may_alone(approvers: Approvers, person: Person, groups: Groups) -> bool:
+    """Break-glass: whether this one person suffices."""
+    return _among(person, groups, approvers.alone_users, approvers.alone_groups)
+
+
+def _among(person: Person, groups: Groups, users: Sequence[str], names: Sequence[str]) -> bool:
+    return person.user in users or not {name.lower() for name in names}.isdisjoint(groups or ())
+
+
+def counted(hold: Hold, votes: Sequence[Vote]) -> tuple[Vote, ...]:
+    """The votes that count: none of the requester's, and of each person the first."""
+    kept: list[Vote] = []
+    for vote in votes:
+        others = [hold.requester, *(other.person for other in kept)]
+        if not any(vote.person.shares_a_name(other) for other in others):
+            kept.append(vote)
+    return tuple(kept)
+
+
+def approved(hold: Hold, votes: Sequence[Vote], groups_of: Callable[[str], Groups]) -> bool:
+    """Whether each requirement has its approvers, by the groups that they have now."""
+    return all(_satisfied(one.approvers, counted(hold, votes), groups_of) for one in hold.requirements)
+
+
+def _satisfied(approvers: Approvers, votes: Sequence[Vote], groups_of: Callable[[str], Groups]) -> bool:
+    regular = 0
+    for vote in votes:
+        groups = groups_of(vote.person.user)
+        if vote.why and may_alone(approvers, vote.person, groups):
+            return True
+        regular += _among(vote.person, groups, approvers.users, approvers.groups)
+    has_regular = bool(approvers.users or approvers.groups)
+    return has_regular and regular >= approvers.count
+
+
+def wanted(requirement: HoldRequirement) -> str:
+    """What a requirement asks for, in words: "2 of group dba"."""
+    approvers = requirement.approvers
+    parts = []
+    if approvers.groups or approvers.users:
+        parts.append(f"{approvers.count} of {_names(approvers.groups, approvers.users)}")
+    if approvers.alone_groups or approvers.alone_users:
+        parts.append(f"1 of {_names(approvers.alone_groups, approvers.alone_users)} alone, with a reason")
+    return " or ".join(parts)
+
+
+def _names(groups: Sequence[str], users: Sequence[str]) -> str:
+    return ", ".join([*(f"group {name}" for name in groups), *users])
+
+
+def shown(text: str) -> str:
+    """Text of others' making for a person's eyes: nothing in it can move the cursor or turn the reading direction."""
+    return "".join(c if c == "\n" or unicodedata.category(c)[0] not in "CZ" or c == " " else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
