@@ -1,12 +1,14 @@
 """One session's held statements: hands a hold to the desk, keeps the client told, and waits for how it ends."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Generator
 from typing import Any
 
 import msgspec
 
+from pgguard.audit.log import AuditUnavailable
 from pgguard.holds.desk import Ending, Pending
 from pgguard.holds.hold import Groups, Hold, Person, approved, wanted
 from pgguard.model.access import Kind
@@ -18,6 +20,8 @@ from pgguard.model.sqlstate import SqlState
 from pgguard.runtime.house import House
 from pgguard.runtime.judging import Wait
 from pgguard.runtime.login import Login
+
+_log = logging.getLogger(__name__)
 
 _REMIND_SECONDS = 60.0
 
@@ -79,7 +83,10 @@ class Holding:
                 return _refused(f"an approver of hold #{pending.number} may not approve it any more", hold)
             return Grant(hold, facts, ending)
         finally:
-            desk.close(pending, event)
+            try:
+                desk.close(pending, event)
+            except AuditUnavailable as error:  # a session must be able to end all the same
+                _log.error("the end of a hold was not recorded: %s", error)  # told in full
 
     def good(self, grant: Grant, judged: "Held") -> bool:
         """Whether what was approved is what would run now, under the same rules, by people who still may."""
