@@ -16,8 +16,8 @@ class DirectorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     groups; "posixgroup" memberUid and the primary group; "active_directory" asks with the in-chain rule.
     `group_filter`: which entries are groups; empty: by object class, as `groups` says. `user_filter`: `{user}` is the
     escaped login name. `disabled_filter`: matches accounts that are locked.
-    `timeout`: for each thing the server is asked. `refresh`: seconds between polls. `syncrepl`: have the server tell of
-    changes as well (RFC 4533). `max_stale`: after so many seconds without an answer nobody's groups are known.
+    `timeout`: for each thing the server is asked. `refresh`: seconds between polls. `max_stale`: after so many seconds
+    without an answer nobody's groups are known.
     `on_revoke`: what else happens, beside that statements are refused, when a user loses a group or the account.
     """
 
@@ -42,7 +42,6 @@ class DirectorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     group_name: str = "cn"
     timeout: float = 3.0
     refresh: float = 2.0
-    syncrepl: bool = False
     max_stale: float = 300.0
     on_revoke: Literal["refuse", "cancel", "terminate"] = "refuse"
 
