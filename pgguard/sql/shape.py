@@ -33,11 +33,23 @@ _PLACES = frozenset(
 )  # fmt: skip
 """Where in the text a node stands: a longer constant before it moves it."""
 
+_CONSTANTS = frozenset({"conninfo", "payload", "comment", "label"})
+"""Texts that utility statements hold as they are, where a query would hold a constant."""
+
+_FOREIGN = (
+    ast.CreateFdwStmt, ast.AlterFdwStmt, ast.CreateForeignServerStmt, ast.AlterForeignServerStmt,
+    ast.CreateUserMappingStmt, ast.AlterUserMappingStmt, ast.CreateForeignTableStmt, ast.ImportForeignSchemaStmt,
+)  # fmt: skip
+"""Statements whose options are values for somebody else, passwords among them."""
+
 _IGNORED = _PLACES | {"schemaname", "catalogname"}
 
 
 def _print(node: Any) -> str:
-    """A canonical text of a tree: class names and what they hold, in order."""
+    """A canonical text of a tree: class names and what they hold, in order.
+
+    # INVARIANT: no password is in it: the audit records shapes whatever it leaves out of texts.
+    """
     if isinstance(node, (ast.A_Const, ast.ParamRef)):
         return "?"
     if isinstance(node, ast.ColumnRef):
@@ -49,8 +61,19 @@ def _print(node: Any) -> str:
         return f"(call {name} {' '.join(_print(part) for part in rest)})"
     if isinstance(node, ast.Node):
         held = [(a, getattr(node, a)) for a in node.__slots__ if a not in _IGNORED]  # type: ignore[attr-defined]
-        inside = " ".join(f"{a}={_print(v)}" for a, v in held if v is not None and v is not False)
+        inside = " ".join(f"{a}={_held(node, a, v)}" for a, v in held if v is not None and v is not False)
         return f"({type(node).__name__} {inside})"
     if isinstance(node, (tuple, list)):
         return f"[{' '.join(_print(item) for item in node)}]"
     return repr(node)
+
+
+def _held(node: ast.Node, attribute: str, value: Any) -> str:
+    """What a node holds in one of its attributes, constants replaced."""
+    if attribute in _CONSTANTS and isinstance(value, str):
+        return "?"
+    if isinstance(node, ast.DefElem) and attribute == "arg" and node.defname == "password":
+        return "?"
+    if attribute == "options" and isinstance(node, _FOREIGN):
+        return " ".join(f"{option.defname}=?" for option in value)
+    return _print(value)
