@@ -48,22 +48,28 @@ class Desk:
         self._groups_of = groups_of
         self._record = record
         self._pending: dict[int, Pending] = {}
+        self._open: dict[int, Pending] = {}
         self._last = 0
 
     @property
     def pending(self) -> tuple[Pending, ...]:
         return tuple(self._pending.values())
 
+    def voted_on_by(self, person: Person) -> tuple[Pending, ...]:
+        """The holds with a vote of theirs whose sessions still wait, or are about to look at the votes again."""
+        return tuple(one for one in self._open.values() if any(vote.person == person for vote in one.votes))
+
     def submit(self, hold: Hold) -> Pending:
         self._last += 1
         pending = Pending(self._last, hold, asyncio.get_running_loop().create_future())
         self._record(pending, "held", hold.requester.user, hold.reason)
-        self._pending[pending.number] = pending
+        self._pending[pending.number] = self._open[pending.number] = pending
         return pending
 
     def close(self, pending: Pending, event: str) -> None:
         """Its session waits no more. `event` is recorded where no person had ended it."""
         pending.closed.set()
+        self._open.pop(pending.number, None)
         if self._pending.pop(pending.number, None) is not None:
             self._record(pending, event, "", "")
 

@@ -175,9 +175,8 @@ class Server:
             self._users[login.user] -= 1
             self._addresses[login.address or ""] -= 1
         person = Person(login.user, str(login.principal))
-        for pending in self._house.desk.pending:
-            if any(vote.person == person for vote in pending.votes):
-                await pending.closed.wait()
+        for pending in self._house.desk.voted_on_by(person):
+            await pending.closed.wait()
         self._house.directory.unwatch(login.user)
 
     def _groups_of(self, user: str) -> Groups:

@@ -78,3 +78,16 @@ async def test_a_vote_that_cannot_be_recorded_does_not_count():
 
 def test_what_is_shown_cannot_deceive():
     assert shown("a\u202eb\x1b[2J\nc d") == "a\\u202eb\\u001b[2J\nc d"
+
+
+async def test_a_voter_is_remembered_until_the_votes_have_been_looked_at_again():
+    """The session looks at its approvers' groups once more when it goes on. An approver who left the console right
+    after the last vote had been forgotten by then, and the approved statement was refused.
+    """
+    desk = Desk(_GROUPS.get, lambda *_: None)
+    pending = desk.submit(_hold(Approvers(groups=("dba",))))
+    assert await _vote(desk, pending.number, "dora", "")
+    assert desk.voted_on_by(Person("dora", "dora@X")) == (pending,)
+    assert desk.voted_on_by(Person("eve", "eve@X")) == ()
+    desk.close(pending, "withdrawn")
+    assert desk.voted_on_by(Person("dora", "dora@X")) == ()
