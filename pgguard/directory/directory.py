@@ -118,10 +118,10 @@ class Directory:
         was_well = self.error is None
         try:
             await self._fetch(users)
-        except DirectoryError as error:
+        except Exception as error:  # noqa: BLE001  # a fault of one look must not end all later ones
             self._failures += 1
-            self.error = str(error)
-            (_log.error if was_well else _log.debug)("directory does not answer: %s", error)
+            self.error = str(error) if isinstance(error, DirectoryError) else f"{type(error).__name__}: {error}"
+            (_log.error if was_well else _log.debug)("directory does not answer: %s", self.error)
         else:
             self._failures, self.error = 0, None
             if not was_well:

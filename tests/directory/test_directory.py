@@ -165,3 +165,13 @@ async def test_a_static_file_that_does_not_fit_gives_nobody_groups(people_file: 
     directory = Directory(DirectorySettings(kind="static", path=people_file), Clock())
     assert await directory.watch("alice") is None
     assert complaint in (directory.error or "")
+
+
+async def test_a_look_that_breaks_is_a_failure_and_the_next_one_is_made(own_slapd: Slapd):
+    """A name that cannot be encoded raised something else than a source should, and ended the background task."""
+    own_slapd.add_user("whole")
+    directory = Directory(_settings(own_slapd), Clock())
+    assert await directory.watch("half\udc80") is None
+    assert "UnicodeEncodeError" in (directory.error or "")
+    assert (await directory.watch("whole")).found
+    assert directory.error is None
