@@ -20,6 +20,15 @@ _T = TypeVar("_T")
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
+config_option = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("pgguard.toml"),
+    show_default=True,
+    help="The configuration file.",
+)
+
 
 def read_catalog(path: Path) -> Catalog:
     """A catalog that `pgguard catalog dump` has saved."""

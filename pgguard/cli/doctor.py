@@ -5,19 +5,13 @@ from pathlib import Path
 
 import click
 
+from pgguard.cli._common import config_option
 from pgguard.runtime.config import ConfigError, load_config
 from pgguard.runtime.doctor import Finding, examine
 
 
 @click.command()
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    default=Path("pgguard.toml"),
-    show_default=True,
-    help="The configuration file.",
-)
+@config_option
 @click.option("--database", default="postgres", show_default=True, help="A database to log in to.")
 @click.option("--user", default="", help="Somebody whom the directory and the database should know.")
 def doctor(path: Path, database: str, user: str) -> None:

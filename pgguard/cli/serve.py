@@ -13,6 +13,7 @@ from pgguard.audit.log import AuditUnavailable
 from pgguard.auth.acceptor import KerberosError
 from pgguard.auth.identity import MapError
 from pgguard.auth.tls import TlsError
+from pgguard.cli._common import config_option
 from pgguard.policy.problems import RulesInvalid
 from pgguard.runtime.config import Config, ConfigError, load_config
 from pgguard.runtime.logs import set_up_logging
@@ -23,14 +24,7 @@ _CANNOT_START = (AuditUnavailable, KerberosError, MapError, TlsError, RulesInval
 
 
 @click.command()
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    default=Path("pgguard.toml"),
-    show_default=True,
-    help="The configuration file.",
-)
+@config_option
 @click.option("--trace", is_flag=True, help="Log each message between client and pgguard, without values and secrets.")
 def serve(path: Path, *, trace: bool) -> None:
     """Run the proxy in the foreground, until SIGTERM or SIGINT; SIGHUP reloads rules and reopens the audit log."""

@@ -82,10 +82,11 @@ class Rulebook:
         """Replace the rules by what the folder holds now; whether they are others now."""
         try:
             fresh = load_rules(self._folder, self._baseline)
-        except (RulesInvalid, OSError) as error:
-            self.error = str(error)
+        except Exception as error:  # noqa: BLE001  # whatever a file does to a load, later reloads must still be made
+            known = isinstance(error, (RulesInvalid, OSError))
+            self.error = str(error) if known else f"{type(error).__name__}: {error}"
             self.failures += 1
-            _log.error("rules were not reloaded, those in force stay:\n%s", error)  # no fault of the code
+            _log.error("rules were not reloaded, those in force stay:\n%s", self.error)
             return False
         self.error = None
         if fresh.identity == self.current.identity:
