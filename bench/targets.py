@@ -38,7 +38,7 @@ class Target:
 @contextmanager
 def ground(folder: Path, rows: int) -> Iterator[list[Target]]:
     """The lab with pgbench's tables and a large one, and every way to it."""
-    _write_rules(folder / "rules")
+    write_rules(folder / "rules", "public.pgbench_accounts", ["aid", "abalance"])
     with ExitStack() as running:
         lab = running.enter_context(Lab(Plan(folder / "lab", rules=folder / "rules")))
         port = str(lab.postgres.port)
@@ -72,24 +72,24 @@ def _fill(lab: Lab, rows: int) -> None:
     )
 
 
-def _write_rules(folder: Path) -> None:
-    """What the cases need, and a hundred rules in all, with columns and conditions."""
+def write_rules(folder: Path, table: str, columns: list[str]) -> None:
+    """What the cases need, and a hundred rules in all, with columns and conditions, half of them on this table."""
     folder.mkdir()
+    schema = table.partition(".")[0]
     needed = [
-        {"name": "bench-all", "who": {"group": "analysts"}, "allow": ["read", "write"], "on": "public.*"},
+        {"name": "bench-all", "who": {"group": "analysts"}, "allow": ["read", "write"], "on": f"{schema}.*"},
     ]
     others = [
         {
             "name": f"other-{number}",
             "who": {"group": ["analysts", f"team{number}"]},
             "allow": ["select", "update"],
-            "on": f"app{number}.orders" if number % 2 else "public.pgbench_accounts",
-            "columns": ["aid", "abalance"],
+            "on": f"app{number}.orders" if number % 2 else table,
+            "columns": columns,
             "when": {"days": "mon-sun", "from": "127.0.0.0/8"},
         }
         for number in range(99)
     ]
-
     (folder / "bench.yaml").write_text(json.dumps({"rules": needed + others}))
 
 

@@ -17,16 +17,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from pgguard.audit.chain import ZERO, Chain
+from pgguard.audit.encoding import Encoder
 from pgguard.audit.files import closed_files, last_head
 from pgguard.audit.records import Changed, Record
 from pgguard.audit.redact import Redactor
 from pgguard.audit.settings import AuditSettings
 
 _CHUNK = 64 << 10
-_encoder = msgspec.json.Encoder()
 
 
 class AuditUnavailable(Exception):  # noqa: N818  # it says what is the case
@@ -37,6 +35,7 @@ class AuditLog:
     def __init__(self, settings: AuditSettings, now: str) -> None:
         """Open the log and continue its chain. Raises AuditUnavailable. `now`: for the record of a break."""
         self._settings = settings
+        self._encoder = Encoder()
         self._end = -1
         self._dirty = False
         self._lock = threading.Lock()
@@ -102,10 +101,10 @@ class AuditLog:
             closed.with_name(closed.name + ".head").write_text(head + "\n", encoding="ascii")
             self.path.rename(closed)
             self._follow()
-            self._append(_encoder.encode(Changed(now, "rotate", f"continues {closed.name}, head {head}")))
+            self._append(self._encoder.encode(Changed(now, "rotate", f"continues {closed.name}, head {head}")))
 
     def _write(self, record: Record) -> None:
-        encoded = _encoder.encode(self._redactor.record(record))
+        encoded = self._encoder.encode(self._redactor.record(record))
         with self._telling("write"), self._locked():
             self._append(encoded)
             self._dirty = True
@@ -209,4 +208,4 @@ class AuditLog:
     def _mend(self, now: str) -> None:
         torn = self._cut_torn(os.fstat(self._file).st_size)
         if torn:
-            self._append(_encoder.encode(Changed(now, "break", f"cut off {torn} bytes of an unfinished record")))
+            self._append(self._encoder.encode(Changed(now, "break", f"cut off {torn} bytes of an unfinished record")))

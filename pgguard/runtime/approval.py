@@ -24,11 +24,12 @@ from pgguard.model.sqlstate import SqlState
 from pgguard.policy.decide import decide
 from pgguard.policy.wording import NAMES_UNKNOWN, hidden_refusal, refusal_of
 from pgguard.runtime.estimate import Estimate, estimate_question, read_estimate
-from pgguard.runtime.holding import Grant, Held, Holding
+from pgguard.runtime.holding import Grant, Held, Holding, Stamp
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.judging import Flow, Wait
 from pgguard.runtime.login import Login
 from pgguard.runtime.principal_setting import PRINCIPAL_IS_FIXED, may_set_principal
+from pgguard.runtime.recent import Circumstances, RecentDecisions
 from pgguard.runtime.running import Running, RunningStatements
 from pgguard.runtime.understanding import Understanding, Unfit
 from pgguard.session.judgement import Allow, Ask, Moment, Names, Refuse, Request, TransactionStatus
@@ -56,6 +57,7 @@ class Approval:
         self._bound: _Bound | None = None
         self._holding = Holding(house, login, tell)
         self._granted: tuple[Request, Grant] | None = None
+        self._recent = RecentDecisions()
         self.running = RunningStatements()
 
     def audit_id(self, request: Request) -> str:
@@ -141,18 +143,22 @@ class Approval:
             return (yield from self._refuse_unjudged(request, unfit.refusal, shown))
         if any(may_set_principal(access) for facts in statements for access in facts.accesses):
             return (yield from self._refuse_unjudged(request, PRINCIPAL_IS_FIXED))
+        circumstances = self._circumstances(request)
+        recent = self._recent.find(statements, circumstances)
+        if recent is not None:
+            return recent
         context = self._context(request)
-        stamp = self._stamp()
-        rules = self._house.rulebook.current
-        decision = decide(rules, statements, context)
-        if decision.wants_estimate:
-            estimate: Estimate = yield from self._estimate(request, statements)
-            if isinstance(estimate, Refusal):
-                return (yield from self._refuse_unjudged(request, estimate))
-            context = msgspec.structs.replace(context, estimated_rows=estimate)
-            rules = self._house.rulebook.current
-            decision = decide(rules, statements, context)
-        return Held(statements, context, decision, stamp)
+        decision = decide(self._house.rulebook.current, statements, context)
+        if not decision.wants_estimate:
+            judged = Held(statements, context, decision, circumstances.stamp)
+            self._recent.add(circumstances, judged)
+            return judged
+        estimate: Estimate = yield from self._estimate(request, statements)
+        if isinstance(estimate, Refusal):
+            return (yield from self._refuse_unjudged(request, estimate))
+        context = msgspec.structs.replace(context, estimated_rows=estimate)
+        decision = decide(self._house.rulebook.current, statements, context)
+        return Held(statements, context, decision, circumstances.stamp)
 
     def failed(self, request: Request, error: Exception) -> Refuse:
         """A judgement that raised: refused and recorded, with no word of the inside to the client."""
@@ -199,10 +205,10 @@ class Approval:
 
     # a Bind and the Execute right behind it are one statement
 
-    def _stamp(self) -> object:
+    def _stamp(self) -> Stamp:
         """What must still be so for a decision of this moment to be good."""
         house = self._house
-        return house.rulebook.generation, house.directory.generation, house.probes.generation, int(time.time())
+        return Stamp(house.rulebook.generation, house.directory.generation, house.probes.generation, int(time.time()))
 
     def _judged_at_bind(self, request: Request) -> "_Bound | None":
         """What an Execute was judged and recorded as at its Bind, a moment ago and under the same rules; else None."""
@@ -228,6 +234,19 @@ class Approval:
 
     # context
 
+    def _circumstances(self, request: Request) -> Circumstances:
+        state = self._understanding.state
+        return Circumstances(
+            stamp=self._stamp(),
+            known=self._house.directory.membership(self._login.user) is not None,
+            application=self._parameters.get("application_name", ""),
+            block=_block(request),
+            read_only=None if state is None else state.read_only,
+            reason="" if state is None else state.reason,
+            estimate=_estimate(request),
+            state=tuple(self._house.probes.fresh()),
+        )
+
     def _context(self, request: Request) -> Context:
         login, state = self._login, self._understanding.state
         membership = self._house.directory.membership(login.user)
@@ -241,11 +260,11 @@ class Approval:
             transport=login.transport,
             application=self._parameters.get("application_name", ""),
             ticket=login.ticket,
-            block=request.status is not TransactionStatus.IDLE if request.quiet else None,
+            block=_block(request),
             read_only=None if state is None else state.read_only,
             reason="" if state is None else state.reason,
             state=self._house.probes.fresh(),
-            estimated_rows=Unknown.SKIPPED if request.moment is Moment.PARSE else Unknown.NOT_ASKED,
+            estimated_rows=_estimate(request),
         )
 
     def _estimate(self, request: Request, statements: tuple[Facts, ...]) -> Generator[Ask, Any, Estimate]:
@@ -317,7 +336,15 @@ class _Bound(msgspec.Struct, frozen=True):
     request: Request
     controls: tuple[Control | None, ...]
     max_rows: int | None
-    stamp: object
+    stamp: Stamp
+
+
+def _block(request: Request) -> bool | None:
+    return request.status is not TransactionStatus.IDLE if request.quiet else None
+
+
+def _estimate(request: Request) -> Unknown:
+    return Unknown.SKIPPED if request.moment is Moment.PARSE else Unknown.NOT_ASKED
 
 
 def _values(request: Request) -> tuple[str | None, ...]:

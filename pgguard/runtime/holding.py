@@ -113,13 +113,22 @@ class Holding:
         return None
 
 
+class Stamp(msgspec.Struct, frozen=True):
+    """What all sessions share, each by the number of its version: rules, directory, probes; and the second it is."""
+
+    rules: int
+    directory: int
+    probes: int
+    second: int
+
+
 class Held(msgspec.Struct, frozen=True):
     """A statement with its decision. `stamp`: what must still be so for the decision to be good."""
 
     statements: tuple[Facts, ...]
     context: Context
     decision: Decision
-    stamp: object
+    stamp: Stamp
 
 
 def _refused(message: str, hold: Hold) -> Refusal:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pgguard.audit.log import AuditLog
 from pgguard.directory.directory import Directory
@@ -35,5 +36,9 @@ class House:
 def timestamp(at: float | None = None) -> str:
     """RFC 3339 in UTC, to the microsecond."""
     seconds = time.time() if at is None else at
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds % 1 * 1e6):06d}Z"
+    return f"{_whole(int(seconds))}.{int(seconds % 1 * 1e6):06d}Z"
+
+
+@lru_cache(maxsize=4)
+def _whole(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

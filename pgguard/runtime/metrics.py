@@ -11,9 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from pgguard.audit.records import DecisionMade
+from pgguard.model.decision import Effect
 
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0, 10.0)
 """Seconds: a known statement takes a fraction of the first ones, one that waits for the catalog the last."""
+
+_SETS = 256
+"""Different sets of rules that are counted as such, before they are taken apart."""
 
 Labels = Mapping[str, str]
 
@@ -50,7 +54,9 @@ class Metrics:
     """What one process has counted since its start."""
 
     def __init__(self) -> None:
-        self._effects: Counter[str] = Counter()
+        self._effects: Counter[Effect] = Counter()
+        self._decisions: Counter[tuple[Effect, tuple[str, ...]]] = Counter()
+        """By the rules that made them together: a statement pays for one addition, the page for the rest."""
         self._rules: Counter[tuple[str, str]] = Counter()
         self.latency = Histogram()
         self.logins_refused = 0
@@ -59,18 +65,26 @@ class Metrics:
 
     def decided(self, record: DecisionMade) -> None:
         """A decision that stands in the audit now."""
-        self._effects[record.effect.value] += 1
+        self._effects[record.effect] += 1
         if record.decision is not None:
-            for rule in record.decision.rules:
-                self._rules[rule, record.decision.effect.value] += 1
+            self._decisions[record.decision.effect, record.decision.rules] += 1
+            if len(self._decisions) > _SETS:
+                self._by_rule()
+
+    def _by_rule(self) -> None:
+        """Take what has been counted apart, rule by rule."""
+        for (effect, rules), count in self._decisions.items():
+            for rule in rules:
+                self._rules[rule, effect.value] += count
+        self._decisions.clear()
 
     def families(self) -> Iterator[Family]:
-        effects = ("allow", "deny", "hold")
+        self._by_rule()
         yield Family(
             "statements_total",
             "counter",
             "Judged statements by what was done with them.",
-            tuple(("", {"effect": effect}, self._effects[effect]) for effect in effects),
+            tuple(("", {"effect": effect.value}, self._effects[effect]) for effect in Effect),
         )
         yield Family(
             "rule_decisions_total",

@@ -36,6 +36,8 @@ Steps = Generator[Ask | Wait, Any, Facts_]
 _IN_LINE = 8 * 1024
 """Bytes of statement up to which analysis on the event loop costs the other sessions little (some 20 ms at worst)."""
 
+_NAMING = (Prepare, DeclareCursor, ExecutePrepared, FetchCursor)
+
 
 class Unfit(Exception):  # noqa: N818  # a statement's fault, not the program's
     """The statement cannot be judged, and is refused for it."""
@@ -198,6 +200,8 @@ class Understanding:
     # EXECUTE, FETCH and their like do what the statement does that they name
 
     def _with_named(self, request: Request, names: Names, statements: Facts_) -> Steps:
+        if not any(isinstance(facts.control, _NAMING) for facts in statements):
+            return statements
         result: list[Facts] = []
         prepared: dict[str, str] = {}
         cursors: dict[str, str] = {}

@@ -1,0 +1,149 @@
+"""What a known statement costs pgguard itself: one process, no sockets, no other program to wait for.
+
+    python bench/known.py [seconds] [--profile]
+
+A session of pgbench's prepared select (Bind, Execute, Sync as one piece; the answer as one piece) against a hundred
+rules, half of which are about the table that is read, with the audit written to a file. `--profile` prints where the
+time goes. What the sockets and the scheduler add on top is `./dev bench`'s business.
+"""
+
+import asyncio
+import cProfile
+import pstats
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, cast
+
+from bench.targets import write_rules
+from pgguard.audit.log import AuditLog
+from pgguard.audit.settings import AuditSettings
+from pgguard.auth.settings import DatabaseSettings, KerberosSettings
+from pgguard.cli._common import read_catalog
+from pgguard.directory.directory import Directory
+from pgguard.directory.settings import DirectorySettings
+from pgguard.holds.desk import Desk
+from pgguard.model.context import Principal, Ticket, Transport
+from pgguard.probes.board import Board
+from pgguard.runtime.backend import BackendConnection, Databases
+from pgguard.runtime.catalogs import Catalogs
+from pgguard.runtime.config import Config, RulesSettings
+from pgguard.runtime.connection import Connection
+from pgguard.runtime.endpoint import Endpoint
+from pgguard.runtime.facts_cache import FactsCache
+from pgguard.runtime.house import House, timestamp
+from pgguard.runtime.isolation import Isolation
+from pgguard.runtime.login import Login
+from pgguard.runtime.metrics import Metrics
+from pgguard.runtime.rulebook import Rulebook
+from pgguard.session.server_login import ServerLogin
+from pgguard.wire import backend, frontend
+
+TEXT = b"select name from sales.customers where id = $1"
+_ROW = ('["pg_catalog","public"]', "alice", "alice", "on", "UTF8", None, "off", "0")
+READY = backend.ready_for_query(b"I")
+STATE = (
+    b"1\0\0\0\x042\0\0\0\4" + backend.data_row(_ROW) + backend.command_complete("SELECT 1") + b"3\0\0\0\4" * 2 + READY
+)
+ANSWER = b"2\0\0\0\4" + backend.data_row(("Ann",)) + backend.command_complete("SELECT 1") + READY
+
+_SLICE = 20
+
+
+class Sink:
+    """In the place of a transport: takes everything."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def make_house(folder: Path) -> House:
+    """As a server makes it, but for what a known statement never asks."""
+    write_rules(folder / "rules", "sales.customers", ["id", "name"])
+    people = folder / "people.yaml"
+    people.write_text("users:\n  alice: {groups: [analysts, staff]}\n", encoding="utf-8")
+    config = Config(
+        kerberos=KerberosSettings(folder / "keytab"),
+        directory=DirectorySettings("static", people),
+        database=DatabaseSettings(),
+        rules=RulesSettings(folder / "rules"),
+        audit=AuditSettings(folder / "audit.jsonl"),
+    )
+    clock = time.monotonic
+    house = House(
+        config=config,
+        rulebook=Rulebook(config.rules.path, None),
+        directory=Directory(config.directory, clock),
+        probes=Board(_connect, clock),
+        audit=AuditLog(config.audit, timestamp()),
+        desk=Desk(lambda _: None, lambda *_: None),
+        databases=Databases(config.database),
+        catalogs=Catalogs(_connect, 60.0),
+        cache=FactsCache(1 << 24),
+        isolation=Isolation(10.0),
+        metrics=Metrics(),
+    )
+    keeper = house.catalogs.keeper("shop")
+    keeper._current, keeper.generation = read_catalog(Path("rules/shop.catalog.json")), 1  # noqa: SLF001
+    return house
+
+
+async def _connect(database: str) -> Any:
+    raise AssertionError(f"a known statement asked database {database}")
+
+
+def _transactions(connection: Connection, seconds: float) -> tuple[float, float]:
+    """One after the other, for so long: microseconds of processor for one, in the best and the middle slice."""
+    piece = frontend.bind(b"", b"p", (b"7",)) + frontend.execute(b"") + frontend.sync()
+    end, slices = time.perf_counter() + seconds, []
+    while time.perf_counter() < end:
+        began = time.process_time()
+        for _ in range(_SLICE):
+            connection.from_client(piece)
+            connection.from_database(ANSWER)
+        slices.append((time.process_time() - began) / _SLICE * 1e6)
+    return min(slices), statistics.median(slices)
+
+
+async def main(seconds: float, *, profile: bool) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        house = make_house(Path(name))
+        await house.directory.watch("alice")
+        login = Login(
+            "s1", "alice", Principal("alice", "EXAMPLE.COM"), Ticket(time.time() + 36000), "shop", "127.0.0.1",
+            Transport.PLAIN,
+        )  # fmt: skip
+        client, server = Endpoint(), Endpoint()
+        to_client, to_server = Sink(), Sink()
+        client.connection_made(cast("asyncio.Transport", to_client))
+        server.connection_made(cast("asyncio.Transport", to_server))
+        database = BackendConnection("localhost", server, ServerLogin("alice", "", encrypted=False, gss=None))
+        connection = Connection(house, login, client, database)
+        connection.from_client(frontend.parse(b"p", TEXT) + frontend.sync())
+        connection.from_database(STATE)
+        connection.from_database(b"1\0\0\0\4" + READY)
+        connection.from_client(frontend.bind(b"", b"p", (b"7",)) + frontend.execute(b"") + frontend.sync())
+        connection.from_database(ANSWER)
+        if to_client.pieces[-1] != ANSWER:
+            raise SystemExit(f"the first transaction went wrong: {to_client.pieces}")
+        profiler = cProfile.Profile()
+        if profile:
+            profiler.enable()
+        best, middle = _transactions(connection, seconds)
+        profiler.disable()
+        print(f"{best:.1f} us of processor a transaction at best, {middle:.1f} in the middle")
+        if profile:
+            pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
+
+
+if __name__ == "__main__":
+    words = [word for word in sys.argv[1:] if word != "--profile"]
+    asyncio.run(main(float(words[0]) if words else 5.0, profile="--profile" in sys.argv))
