@@ -1,8 +1,9 @@
 """The directory as a statement sees it: memberships that are already here, and how fresh they are.
 
 Theory of operation. Sessions `watch` their users. A background task asks the source for all watched users at once,
-every `refresh` seconds, in a thread of its own. A statement reads what is here, and never waits. Logins that come
-while the directory is being asked wait for the next question, which is one for all of them.
+every `refresh` seconds and as soon as the directory tells of a change (push.py), in a thread of its own. A statement
+reads what is here, and never waits. Logins that come while the directory is being asked wait for the next question,
+which is one for all of them.
 
 While the source does not answer, what is here serves up to `max_stale` seconds; then nobody's groups are known, and
 what depends on them is refused. After failures the next try waits longer, up to a bound, with jitter, so that a sick
@@ -10,6 +11,7 @@ server is let alone; a login in that time is answered from what is here.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import Counter
@@ -19,9 +21,10 @@ from typing import Protocol
 import msgspec
 
 from pgguard.directory.errors import DirectoryError
-from pgguard.directory.lane import beside
+from pgguard.directory.lane import PATIENCE, beside
 from pgguard.directory.ldap_source import LdapSource, time_limit
 from pgguard.directory.membership import Membership
+from pgguard.directory.push import Push
 from pgguard.directory.settings import DirectorySettings
 from pgguard.directory.static import StaticSource
 
@@ -29,8 +32,8 @@ _log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 15.0
 
-_PATIENCE = 2.0
-"""Seconds beyond the source's own time limit after which its thread is left behind."""
+_SHORTEST_GAP = 0.2
+"""Seconds between two looks, however often the directory tells of changes; and no shorter than the last one took."""
 
 _OPEN_AFTER = 3
 """Failures in a row after which only the background task asks: logins do not add to a sick server's load."""
@@ -60,13 +63,16 @@ class Directory:
         self._clock = clock
         self._changed = changed
         self._source = make_source(settings)
-        self._limit = time_limit(settings) + _PATIENCE
+        self._limit = time_limit(settings) + PATIENCE
         self._asking = asyncio.Lock()
         self._newcomers: set[str] = set()
         self._watched: Counter[str] = Counter()
         self._known: dict[str, Membership] = {}
         self._failures = 0
-        self._background: asyncio.Task[None] | None = None
+        self._rung = asyncio.Event()
+        self._gap = _SHORTEST_GAP
+        self._push = Push(settings, lambda: self.origin, self._rung.set) if settings.listens else None
+        self._background: list[asyncio.Task[None]] = []
         self.generation = 0
         """Grows when any membership changes."""
         self.error: str | None = None
@@ -81,12 +87,19 @@ class Directory:
         now = self._clock()
         return max((now - known.as_of for known in self._known.values()), default=0.0)
 
+    @property
+    def told_by(self) -> str | None:
+        """The server that tells of changes at once; None where all are found by polling."""
+        return None if self._push is None else self._push.server
+
     def start(self) -> None:
-        self._background = asyncio.create_task(self._refresh_for_ever())
+        self._background.append(asyncio.create_task(self._refresh_for_ever()))
+        if self._push is not None:
+            self._background.append(asyncio.create_task(self._push.listen_for_ever()))
 
     async def close(self) -> None:
-        if self._background is not None:
-            self._background.cancel()
+        for task in self._background:
+            task.cancel()
 
     def membership(self, user: str) -> Membership | None:
         """What is known of a watched user; None where it is older than allowed, or was never told."""
@@ -134,7 +147,7 @@ class Directory:
             found = await beside(lambda: source.fetch(users), self._limit)
         except TimeoutError as error:
             self._source = make_source(self._settings)  # the old one is still in the hands of its thread
-            raise DirectoryError(f"{source.origin}: no answer within {self._limit:g} s") from error
+            raise DirectoryError(f"{source.origin}: {error}") from error
         for membership in found.values():
             self._learn(msgspec.structs.replace(membership, as_of=asked))
 
@@ -150,10 +163,24 @@ class Directory:
 
     async def _refresh_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(self._pause())
+            await self._until_due()
             if self._watched or self._failures:
                 async with self._asking:
+                    self._rung.clear()  # before the look: a change during it needs another one
+                    began = self._clock()
                     await self._try(list(self._watched))
+                    self._gap = max(_SHORTEST_GAP, self._clock() - began)
+
+    async def _until_due(self) -> None:
+        """A poll's pause, cut short when the directory tells of a change; a sick server's word is not asked for."""
+        pause = self._pause()
+        if self._failures >= _OPEN_AFTER:
+            await asyncio.sleep(pause)
+            return
+        gap = min(self._gap, pause)
+        await asyncio.sleep(gap)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._rung.wait(), pause - gap)
 
     def _pause(self) -> float:
         pause = self._settings.refresh * (2 ** min(self._failures, 5) if self._failures else 1)

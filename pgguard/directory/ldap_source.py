@@ -1,7 +1,8 @@
 """LDAP as a source of memberships: many users in few searches, over one connection at a time.
 
 Theory of operation. Each fetch asks for the users' entries (a hundred in one filter), which of them are disabled, and
-the groups. The connection is kept from fetch to fetch. One that has failed is dropped; the servers are then tried in
+the groups. The connection is kept from fetch to fetch. One that has failed is dropped, and a kept one that turns out
+to be closed is replaced at once: a restarted server costs no fetch. The servers are then tried in
 turn, first the one that answered last, and a server that lets nobody in goes to the end of the line, so that a sick
 one costs its time limit once and not each time.
 
@@ -52,20 +53,30 @@ class LdapSource:
     def fetch(self, users: Iterable[str]) -> dict[str, Membership]:
         """The memberships of these users. Raises DirectoryError."""
         deadline = Deadline(time_limit(self._settings))
+        wanted, kept = list(users), self._connection is not None
         try:
-            connection = self._connection or self._connect(deadline)
-            self._connection = connection
-
-            def search(base: str, query: str, attributes: list[str]) -> list[Entry]:
-                return connection.search(base, query, attributes, deadline)
-
-            return _Fetch(self._settings, self._filter, self._names, search).memberships(list(users))
+            try:
+                return self._look(wanted, deadline)
+            except ldap.SERVER_DOWN:
+                if not kept:
+                    raise
+                self.close()  # the server may have been restarted since the last fetch
+                return self._look(wanted, deadline)
         except ldap.LDAPError as error:
             self.close()
             raise DirectoryError(f"{self.origin}: {in_words(error)}") from error
         except DirectoryError:
             self.close()
             raise
+
+    def _look(self, users: Sequence[str], deadline: Deadline) -> dict[str, Membership]:
+        connection = self._connection or self._connect(deadline)
+        self._connection = connection
+
+        def search(base: str, query: str, attributes: list[str]) -> list[Entry]:
+            return connection.search(base, query, attributes, deadline)
+
+        return _Fetch(self._settings, self._filter, self._names, search).memberships(users)
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -17,7 +17,7 @@ class DirectorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     `group_filter`: which entries are groups; empty: by object class, as `groups` says. `user_filter`: `{user}` is the
     escaped login name. `disabled_filter`: matches accounts that are locked.
     `timeout`: for each thing the server is asked. `refresh`: seconds between polls. `max_stale`: after so many seconds
-    without an answer nobody's groups are known.
+    without an answer nobody's groups are known. `syncrepl`: be told of changes at once, where the server does that.
     `on_revoke`: what else happens, beside that statements are refused, when a user loses a group or the account.
     """
 
@@ -42,6 +42,7 @@ class DirectorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     group_name: str = "cn"
     timeout: float = 3.0
     refresh: float = 2.0
+    syncrepl: bool = True
     max_stale: float = 300.0
     on_revoke: Literal["refuse", "cancel", "terminate"] = "refuse"
 
@@ -81,6 +82,11 @@ class DirectorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     @property
     def uris(self) -> tuple[str, ...]:
         return (self.uri,) if isinstance(self.uri, str) else self.uri
+
+    @property
+    def listens(self) -> bool:
+        """Whether the server is asked to tell of changes; Active Directory has no syncrepl."""
+        return self.kind == "ldap" and self.syncrepl and self.groups != "active_directory"
 
     @property
     def where_users_are(self) -> str:

@@ -43,6 +43,10 @@ class UserFilter:
         each = [self._template.replace(_PLACE, ldap.filter.escape_filter_chars(user)) for user in users]
         return each[0] if len(each) == 1 else f"(|{''.join(each)})"
 
+    def anybody(self) -> str:
+        """The filter that finds everyone whom `query` could find."""
+        return self._template.replace(_PLACE, "*")
+
     def keys(self, user: str) -> list[tuple[str, str]]:
         """What an entry of this user shows: attribute and value, of which it has at least one."""
         return [(name, _alike(value.replace(_PLACE, user))) for name, value in self._comparisons]

@@ -45,7 +45,7 @@ access to attrs=userPassword by anonymous auth by * none
 access to * by * read
 overlay memberof
 memberof-refint TRUE
-overlay syncprov
+{syncprov}
 """
 
 
@@ -54,6 +54,8 @@ _BASE = "dc=pgguard,dc=test"
 
 class Slapd(Entries):
     """A directory. With a `realm` it takes SASL/GSSAPI binds, with `certificates` StartTLS and LDAPS.
+
+    With `syncrepl` it tells of changes at once.
 
     Its service principal is ldap/localhost: libldap asks for the machine's own name instead, unless the client sets
     OPT_X_SASL_NOCANON.
@@ -67,8 +69,10 @@ class Slapd(Entries):
         *,
         realm: Realm | None = None,
         certificates: Certificates | None = None,
+        syncrepl: bool = True,
         tied: bool = True,
     ) -> None:
+        self._syncrepl = syncrepl
         self.folder = own_folder(folder.absolute(), ACCOUNT)
         self.port = free_port()
         self.tls_port = free_port()
@@ -98,7 +102,12 @@ class Slapd(Entries):
                 f"TLSCertificateKeyFile {files.key}\n"
             )
         text = _CONF.format(
-            folder=self.folder, base=self.base, admin_dn=self.admin_dn, admin_password=self.admin_password, tls=tls
+            folder=self.folder,
+            base=self.base,
+            admin_dn=self.admin_dn,
+            admin_password=self.admin_password,
+            tls=tls,
+            syncprov="overlay syncprov" if self._syncrepl else "",
         )
         (self.folder / "slapd.conf").write_text(text)
 

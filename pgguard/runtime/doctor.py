@@ -4,7 +4,6 @@ The checks use the very code that serves sessions, so that what passes here work
 folder is looked at and not written to, and no port is taken. One check's failure does not keep the others from running.
 """
 
-import asyncio
 import os
 import shutil
 import ssl
@@ -22,6 +21,10 @@ from pgguard.auth.settings import TlsSettings
 from pgguard.auth.tls import TlsError, client_facing, database_facing
 from pgguard.directory.directory import make_source
 from pgguard.directory.errors import DirectoryError
+from pgguard.directory.lane import PATIENCE, beside
+from pgguard.directory.ldap_source import time_limit
+from pgguard.directory.settings import DirectorySettings
+from pgguard.directory.syncrepl import Consumer, opening_limit
 from pgguard.policy.problems import RulesInvalid
 from pgguard.runtime.backend import Databases, Unreachable
 from pgguard.runtime.config import Config
@@ -47,7 +50,7 @@ class Finding(msgspec.Struct, frozen=True):
 async def examine(config: Config, database: str, user: str) -> list[Finding]:
     """All checks. `database`: one to log in to; `user`: somebody the directory should know, or empty."""
     findings = [*_kerberos(config), *_tls(config), *_audit(config), *_rules(config)]
-    findings.append(await asyncio.to_thread(_directory, config, user))
+    findings += await _directories(config, user)
     findings += await _database(config, database, user)
     return findings
 
@@ -161,6 +164,33 @@ def _rules(config: Config) -> Iterator[Finding]:
         yield Finding("rules", False, f"{error}", "correct [rules] path or baseline")
     else:
         yield Finding("rules", True, f"{len(rules.rules)} load, identity {rules.identity}")
+
+
+async def _directories(config: Config, user: str) -> list[Finding]:
+    settings = config.directory
+    try:
+        found = await beside(lambda: _directory(config, user), time_limit(settings) + PATIENCE)
+    except TimeoutError as error:
+        return [Finding("directory", False, str(error), "the server takes connections, but does not answer them")]
+    if not found.well or not settings.listens:
+        return [found]
+    return [found, await _syncrepl(settings)]
+
+
+async def _syncrepl(settings: DirectorySettings) -> Finding:
+    """Without it all is well, only slower: this check does not fail."""
+    uri = settings.uris[0]
+    try:
+        consumer = await beside(lambda: Consumer(settings, uri), opening_limit(settings) + PATIENCE)
+    except (DirectoryError, TimeoutError) as error:
+        what = f"{error}: changes are found by polling, every {settings.refresh:g} s"
+        advice = (
+            "for changes at once, let it offer syncrepl (OpenLDAP: overlay syncprov), and let the bind read all users"
+            " and groups without a size limit; or set [directory] syncrepl = false"
+        )
+        return Finding("syncrepl", True, what, advice)
+    consumer.close()
+    return Finding("syncrepl", True, f"{uri} tells of changes at once")
 
 
 def _directory(config: Config, user: str) -> Finding:

@@ -266,6 +266,9 @@ class Server:
         yield counter("facts_cache_hits_total", "Statements whose facts were known.", house.cache.hits)
         yield counter("facts_cache_misses_total", "Statements that had to be analysed.", house.cache.misses)
         yield gauge("directory_up", "Whether the directory answered last.", int(house.directory.error is None))
+        yield gauge(
+            "directory_push", "Whether the directory tells of changes.", int(house.directory.told_by is not None)
+        )
         yield gauge("directory_age_seconds", "Age of the oldest membership in use.", house.directory.oldest())
         ages = tuple(("", {"database": name}, age) for name, age in sorted(house.catalogs.ages().items()))
         yield Family("catalog_age_seconds", "gauge", "Since a catalog was last confirmed.", ages)

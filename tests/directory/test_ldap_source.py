@@ -171,3 +171,16 @@ def test_the_next_server_is_asked_and_stays(slapd: Slapd, settings: MakeSettings
     assert source.fetch(["failed-over"])["failed-over"].found
     assert source.origin == slapd.uri
     source.close()
+
+
+def test_a_server_that_was_restarted_between_two_fetches_costs_none(servers: Path):
+    """The kept connection was dead, and the fetch failed that found it so: the next one came a pause later."""
+    with Slapd(servers / "slapd-restarted") as own:
+        own.add_user("kept")
+        bind = {"bind_dn": own.admin_dn, "bind_password": own.admin_password}
+        source = LdapSource(DirectorySettings(kind="ldap", uri=own.uri, base=own.base, **bind))
+        assert source.fetch(["kept"])["kept"].found
+        own.stop()
+        own.start()
+        assert source.fetch(["kept"])["kept"].found
+        source.close()

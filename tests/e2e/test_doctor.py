@@ -11,6 +11,7 @@ import pytest
 from pgguard.lab.certificates import Certificates
 from pgguard.lab.lab import Lab
 from pgguard.lab.proxy import override, to_toml
+from pgguard.lab.slapd import Slapd
 
 
 def _doctor(lab: Lab, tmp_path: Path, *settings: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +35,7 @@ def test_a_lab_that_is_well_passes_every_check(lab: Lab, tmp_path: Path, certifi
     assert told.returncode == 0, told.stdout + told.stderr
     assert "FAIL" not in told.stdout
     assert '"alice" is in analysts' in told.stdout
+    assert "tells of changes at once" in told.stdout
     assert 'sessions as "alice"' in told.stdout
     assert "the keytab's key opens them" in told.stdout
     assert "the certificate ends in" in told.stdout
@@ -64,6 +66,15 @@ def test_each_trouble_is_found_alone_with_what_to_do(
     failed = [at for at, line in enumerate(lines) if line.startswith("FAIL")]
     assert [lines[at].removeprefix("FAIL ").startswith(check) for at in failed] == [True]
     assert advice in lines[failed[0] + 1]
+
+
+def test_a_directory_that_tells_of_no_changes_is_well_and_told_what_it_takes(lab: Lab, tmp_path: Path, servers: Path):
+    with Slapd(servers / "silent", syncrepl=False) as silent:
+        silent.add_user("alice")
+        told = _doctor(lab, tmp_path, f"directory.uri={silent.uri}")
+    assert told.returncode == 0, told.stdout
+    assert "changes are found by polling, every 0.2 s" in told.stdout
+    assert "overlay syncprov" in told.stdout
 
 
 def test_a_kdc_out_of_reach_is_told_from_a_principal_it_does_not_know(lab: Lab, tmp_path: Path):

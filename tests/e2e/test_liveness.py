@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,6 +109,39 @@ async def test_a_group_that_nothing_needs_may_go_while_a_statement_runs(sleepers
         assert await asyncio.wait_for(asleep, 20) == "SELECT 1"
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await session.fetch("select count(*) from sales.orders")
+
+
+@pytest.fixture
+def pushed(own_lab: OwnLab) -> Lab:
+    """A lab that does not poll while the test runs, and whose proxy is told of changes."""
+    lab = own_lab("directory.refresh=3600")
+    _wait(lambda: "tells of changes at once" in lab.proxy.log.read_text(), "nobody tells of changes")
+    return lab
+
+
+async def test_a_lost_group_is_told_of_and_stops_the_next_statement(pushed: Lab, monkeypatch: pytest.MonkeyPatch):
+    """The bound is a second; the pause before the statement is what its user gets to type it in."""
+    _as_alice(pushed, monkeypatch)
+    async with connected(pushed, "alice") as session:
+        prepared = await session.prepare("select count(*) from sales.orders")
+        assert await prepared.fetchval() == 6
+        await asyncio.to_thread(pushed.slapd.remove_from_group, "alice", "analysts")
+        await asyncio.sleep(1)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await prepared.fetchval()
+        await asyncio.to_thread(pushed.slapd.add_to_group, "alice", "analysts")
+        await asyncio.sleep(1)
+        assert await prepared.fetchval() == 6
+
+
+def test_a_lost_group_stops_the_next_statement_in_psql_too(pushed: Lab):
+    with Terminal(PSQL, pushed.environment("alice")) as terminal:
+        terminal.until_prompt()
+        assert "(1 row)" in terminal.enter("select count(*) from sales.orders;")
+        pushed.slapd.remove_from_group("alice", "analysts")
+        removed = time.monotonic()
+        while "permission denied" not in terminal.enter("select count(*) from sales.orders;"):
+            assert time.monotonic() < removed + 1
 
 
 def test_a_disabled_account_loses_its_open_session(own_lab: OwnLab):
