@@ -133,6 +133,16 @@ def test_a_certificate_of_another_name_or_authority_is_refused(slapd: Slapd, fet
         fetch("anyone", uri=uri, start_tls=way == "starttls", ca_file=stranger.authority)
 
 
+def test_a_certificate_of_the_right_authority_for_another_name_is_refused(servers: Path):
+    elsewhere = Certificates(servers / "elsewhere")
+    elsewhere.certificate, elsewhere.key = elsewhere.issue("elsewhere.test")
+    with Slapd(servers / "slapd-elsewhere", certificates=elsewhere) as own:
+        for way in ({"uri": own.uri, "start_tls": True}, {"uri": own.tls_uri}):
+            place = DirectorySettings(kind="ldap", base=own.base, ca_file=elsewhere.authority, **way)
+            with pytest.raises(DirectoryError, match=r"no LDAP server answers: .*(Connect error|Can't contact)"):
+                LdapSource(place).fetch(["anyone"])
+
+
 def test_a_wrong_password_is_told_without_it(fetch: Fetch):
     with pytest.raises(DirectoryError, match="Invalid credentials") as refused:
         fetch("anyone", bind_password="not-the-password")
