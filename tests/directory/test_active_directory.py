@@ -1,5 +1,6 @@
 """The question that Active Directory is asked. slapd does not know the in-chain rule, so what is sent is what counts."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ class Tap:
 
     @staticmethod
     def _pass_on(source: socket.socket, target: socket.socket, kept: bytearray) -> None:
-        with source, target:
+        with source, target, contextlib.suppress(OSError):  # the other direction has closed both
             while data := source.recv(65536):
                 kept += data
                 target.sendall(data)
