@@ -17,7 +17,7 @@ from pgguard.model.control import Transaction
 from pgguard.model.facts import Facts
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql.catalog import Catalog, Relation
-from pgguard.sql.environment import Environment, Opaque, Settings, Unresolved
+from pgguard.sql.environment import Budget, Environment, Opaque, Settings, TooComplex, Unresolved
 from pgguard.sql.functions import constant_text, report
 from pgguard.sql.parse import Parsed, SyntaxProblem, parse
 from pgguard.sql.queries import collect_query
@@ -63,16 +63,25 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 Analysis = Script | Refused
 
+UTMOST_EFFORT = 5_000_000
+"""Nodes: some half a minute. Where a time limit watches over the work, it comes first."""
 
-def analyze(text: str, catalog: Catalog, settings: Settings) -> Analysis:
-    """The facts of a text, or the error that PostgreSQL would give for it. Total: raises nothing."""
+
+def analyze(text: str, catalog: Catalog, settings: Settings, effort: int = UTMOST_EFFORT) -> Analysis:
+    """The facts of a text, or the error that PostgreSQL would give for it. Total: raises nothing.
+
+    `effort`: the nodes that may be walked for it; a text that asks for more is refused as too complex (54001), as is
+    one nested deeper than Python's recursion limit.
+    """
     try:
-        return _Script(text, catalog, settings).analyze()
+        return _Script(text, catalog, settings, Budget(effort)).analyze()
     except SyntaxProblem as problem:
         return Refused(SqlState.SYNTAX_ERROR, str(problem), problem.position)
     except Unresolved as unresolved:
         position = unresolved.location + 1 if unresolved.location >= 0 else 0
         return Refused(unresolved.sqlstate, str(unresolved), position, unresolved.hint, unresolved=True)
+    except TooComplex as limit:
+        return Refused(SqlState.STATEMENT_TOO_COMPLEX, str(limit))
     except RecursionError:
         return Refused(SqlState.STATEMENT_TOO_COMPLEX, "statement is nested too deeply to be judged")
 
@@ -80,7 +89,7 @@ def analyze(text: str, catalog: Catalog, settings: Settings) -> Analysis:
 def facts_of_call(oid: int, catalog: Catalog) -> Facts:
     """The facts of a FunctionCall message, which names a function by its OID."""
     function = catalog.function_by_oid(oid)
-    env = Environment(catalog, Settings(()), "")
+    env = Environment(catalog, Settings(()), "", Budget(0))
     if function is None:
         return _opaque_facts("FUNCTION CALL", f"function with OID {oid} does not exist", "")
     report(env, function, ())
@@ -90,7 +99,8 @@ def facts_of_call(oid: int, catalog: Catalog) -> Facts:
 class _Script:
     """`_doubt`: why later statements of the string cannot be judged any more."""
 
-    def __init__(self, text: str, catalog: Catalog, settings: Settings) -> None:
+    def __init__(self, text: str, catalog: Catalog, settings: Settings, budget: Budget) -> None:
+        self._budget = budget
         self._parsed = parse(text, catalog.snapshot.version)
         self._catalog = catalog
         self._settings = settings
@@ -102,7 +112,7 @@ class _Script:
         return Script(statements, self._shareable)
 
     def _facts(self, parsed: Parsed) -> Facts:
-        env = Environment(self._catalog, self._settings, parsed.text)
+        env = Environment(self._catalog, self._settings, parsed.text, self._budget)
         shape = shape_of(parsed.tree)
         try:
             kind = _collect(parsed.tree, env)

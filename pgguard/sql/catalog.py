@@ -6,7 +6,8 @@ the database picks depends on all of them. Types are spoken of by OID; 0 stands 
 Source of the fields: PostgreSQL docs, chapter 53 "System Catalogs".
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -160,6 +161,8 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _BUILT_IN = "pg_catalog"
+_MOST_CHOICES = 20_000
+_T = TypeVar("_T")
 
 
 class Catalog:
@@ -183,6 +186,17 @@ class Catalog:
         self._types_by_oid = {t.oid: t for t in snapshot.types}
         self._schemas = frozenset(snapshot.schemas)
         self._overlay: Mapping[tuple[str, str], Relation] = {}
+        self._choices: dict[Hashable, Any] = {}
+
+    def chosen(self, key: Hashable, choose: Callable[[], _T]) -> _T:
+        """What `choose` gives, remembered by its key: which overload a name and types pick never changes here."""
+        found: _T | None = self._choices.get(key)
+        if found is None:
+            found = choose()
+            if len(self._choices) >= _MOST_CHOICES:
+                self._choices.clear()
+            self._choices[key] = found
+        return found
 
     def overlaid(self, relations: Iterable[Relation]) -> "Catalog":
         """The catalog with these relations over it."""

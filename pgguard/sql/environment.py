@@ -33,6 +33,25 @@ class Opaque(Exception):  # noqa: N818  # it says what the statement is
     """The statement cannot be seen through; the message says why."""
 
 
+class TooComplex(Exception):  # noqa: N818  # it says what the statement is
+    """The statement asks for more work than it is granted; the message says of what kind."""
+
+
+class Budget:
+    """The work that a text is granted, in nodes of its tree. Raises TooComplex when it is used up.
+
+    What a text costs is bounded by its length nowhere: this bounds it.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def spend(self, steps: int = 1) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise TooComplex("statement is too complex to be judged")
+
+
 class Unresolved(Exception):  # noqa: N818  # it says what is the case
     """A name means nothing, or too much: the error that PostgreSQL would give. `position`: byte offset, or -1."""
 
@@ -46,18 +65,22 @@ class Unresolved(Exception):  # noqa: N818  # it says what is the case
 class Environment:
     """See the module. `text` is the statement's own text, for controls that need a slice of it."""
 
-    def __init__(self, catalog: Catalog, settings: Settings, text: str) -> None:
+    def __init__(self, catalog: Catalog, settings: Settings, text: str, budget: Budget) -> None:
         self.catalog = catalog
         self.settings = settings
         self.text = text
+        self.budget = budget
         self.needs_settings = False
         self.unsettles = False
         self.changes_catalog = False
         self.reads_constants = False
         """An access was named by the value of a constant."""
         self.control: Control | None = None
+        self.opened: set[tuple[str, str]] = set()
+        """The security_invoker views that were looked under."""
+        self.row_fields: set[int] = set()
+        """The types of the fields of all rows that have no type of their own."""
         self._accesses: set[Access] = set()
-        self._depth = 0
 
     @property
     def accesses(self) -> tuple[Access, ...]:

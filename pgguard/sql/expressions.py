@@ -5,7 +5,8 @@ _TRANSPARENT ones only hold others; _LEAVES hold nothing. A class in none of the
 """
 
 from collections.abc import Callable
-from typing import Any
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
 from pglast import ast
 from pglast.enums import A_Expr_Kind, SubLinkType
@@ -18,18 +19,17 @@ from pgguard.sql.environment import Opaque, Unresolved
 from pgguard.sql.level import Level
 from pgguard.sql.overloads import Candidate
 from pgguard.sql.scope import Item, RelationItem
-from pgguard.sql.types import ANYTHING, BIT, BOOLEAN, INTEGER, NUMERIC, RECORD, TEXT, UNKNOWN
+from pgguard.sql.types import ANYTHING, BIGINT, BIT, BOOLEAN, DOUBLE, INTEGER, NUMERIC, REAL, RECORD, TEXT, UNKNOWN
 
 _TRANSPARENT: dict[type, int] = {
-    ast.A_Indices: ANYTHING, ast.BoolExpr: BOOLEAN, ast.BooleanTest: BOOLEAN, ast.CaseWhen: ANYTHING,
-    ast.GroupingFunc: INTEGER, ast.GroupingSet: ANYTHING, ast.JsonAggConstructor: ANYTHING, ast.JsonArgument: ANYTHING,
-    ast.JsonArrayAgg: ANYTHING, ast.JsonArrayConstructor: ANYTHING, ast.JsonBehavior: ANYTHING,
-    ast.JsonFuncExpr: ANYTHING, ast.JsonIsPredicate: BOOLEAN, ast.JsonKeyValue: ANYTHING, ast.JsonObjectAgg: ANYTHING,
-    ast.JsonObjectConstructor: ANYTHING, ast.JsonOutput: ANYTHING, ast.JsonParseExpr: ANYTHING,
-    ast.JsonReturning: ANYTHING, ast.JsonScalarExpr: ANYTHING, ast.JsonSerializeExpr: ANYTHING,
-    ast.JsonTablePathSpec: ANYTHING, ast.JsonValueExpr: ANYTHING, ast.MultiAssignRef: ANYTHING, ast.NullTest: BOOLEAN,
-    ast.ResTarget: ANYTHING, ast.RowExpr: RECORD, ast.WindowDef: ANYTHING, ast.XmlExpr: ANYTHING,
-    ast.XmlSerialize: ANYTHING,
+    ast.CaseWhen: ANYTHING, ast.GroupingFunc: INTEGER, ast.GroupingSet: ANYTHING, ast.JsonAggConstructor: ANYTHING,
+    ast.JsonArgument: ANYTHING, ast.JsonArrayAgg: ANYTHING, ast.JsonArrayConstructor: ANYTHING,
+    ast.JsonBehavior: ANYTHING, ast.JsonFuncExpr: ANYTHING, ast.JsonIsPredicate: BOOLEAN, ast.JsonKeyValue: ANYTHING,
+    ast.JsonObjectAgg: ANYTHING, ast.JsonObjectConstructor: ANYTHING, ast.JsonOutput: ANYTHING,
+    ast.JsonParseExpr: ANYTHING, ast.JsonReturning: ANYTHING, ast.JsonScalarExpr: ANYTHING,
+    ast.JsonSerializeExpr: ANYTHING, ast.JsonTablePathSpec: ANYTHING, ast.JsonValueExpr: ANYTHING,
+    ast.MultiAssignRef: ANYTHING, ast.NullTest: BOOLEAN, ast.ResTarget: ANYTHING, ast.WindowDef: ANYTHING,
+    ast.XmlExpr: ANYTHING, ast.XmlSerialize: ANYTHING,
 }  # fmt: skip
 """Node classes that only hold others, with the type they give."""
 
@@ -45,6 +45,7 @@ def walk(node: Any, level: Level) -> int:
     """Walk an expression, a list of them, or nothing; the type of the expression."""
     if node is None or isinstance(node, (str, int, float, bool)):
         return ANYTHING
+    level.env.budget.spend()
     if isinstance(node, (tuple, list)):
         for item in node:
             walk(item, level)
@@ -105,6 +106,8 @@ def _bare_name(name: str, node: ast.ColumnRef, level: Level) -> int:
     if item is None:
         raise Unresolved(SqlState.UNDEFINED_COLUMN, f'column "{name}" does not exist', node.location)
     item.read_all()  # the whole row
+    if item.row_type in {ANYTHING, RECORD}:
+        level.env.row_fields |= {ANYTHING} if item.columns is None else {item.type_of(name) for name in item.columns}
     return item.row_type
 
 
@@ -197,7 +200,8 @@ def function_call(node: ast.FuncCall, level: Level) -> tuple[list[Candidate], in
     arguments: tuple[Any, ...] = tuple(node.args or ())
     given = _each(arguments, level)
     ordered = _each(node.agg_order, level)
-    walk((node.agg_filter, node.over), level)
+    condition(node.agg_filter, level)
+    walk(node.over, level)
     if node.agg_within_group:
         arguments += tuple(node.agg_order or ())
         given += ordered
@@ -222,12 +226,18 @@ def _sort_by(node: ast.SortBy, level: Level) -> int:
     return type_
 
 
+class _Operand(NamedTuple):
+    """An operand that was walked: its type, and the types of its fields where they are compared one by one."""
+
+    type: int
+    fields: tuple[int, ...] | None = None
+
+
 def _a_expr(node: ast.A_Expr, level: Level) -> int:
     name = functions.names_of(node.name)
     match node.kind:
         case A_Expr_Kind.AEXPR_IN:
-            for item in node.rexpr if isinstance(node.rexpr, tuple) else (node.rexpr,):
-                _compared(name, node.lexpr, item, level)
+            _in(name, node, level)
             return BOOLEAN
         case A_Expr_Kind.AEXPR_OP_ANY | A_Expr_Kind.AEXPR_OP_ALL:
             left, right = walk(node.lexpr, level), walk(node.rexpr, level)
@@ -242,49 +252,70 @@ def _a_expr(node: ast.A_Expr, level: Level) -> int:
             _between(node, level)
             return BOOLEAN
         case A_Expr_Kind.AEXPR_NULLIF:
-            _compared(name, node.lexpr, node.rexpr, level)
-            return walk(node.lexpr, level)
+            operand = _operand(node.lexpr, level)
+            _compare(name, operand, _operand(node.rexpr, level), level)
+            return operand.type
         case A_Expr_Kind.AEXPR_DISTINCT | A_Expr_Kind.AEXPR_NOT_DISTINCT:
-            _compared(name, node.lexpr, node.rexpr, level)
+            _compare(name, _operand(node.lexpr, level), _operand(node.rexpr, level), level)
             return BOOLEAN
+        case _ if node.lexpr is None:
+            return functions.operator(level.env, name, walk(node.rexpr, level))
         case _:
-            return _compared(name, node.lexpr, node.rexpr, level)
+            operand = _operand(node.lexpr, level)
+            return _compare(name, operand, _operand(node.rexpr, level, beside=operand), level)
 
 
-def _compared(name: list[str], left: Any, right: Any, level: Level) -> int:
-    """An operator over two expressions; over rows that are written out, over each pair of their fields."""
-    if left is None:
-        return functions.operator(level.env, name, walk(right, level))
-    lefts = _each(left.args, level) if isinstance(left, ast.RowExpr) else None
-    if lefts is None:
-        return functions.operator(level.env, name, walk(left, level), walk(right, level))
-    if isinstance(right, ast.RowExpr):
-        rights = _each(right.args, level)
-    elif isinstance(right, ast.SubLink) and right.subLinkType == SubLinkType.EXPR_SUBLINK:
-        columns = level.query(right.subselect, level.inner(level.scope))
-        rights = [c.type for c in columns] if columns is not None else [ANYTHING] * len(lefts)
-    else:
-        return functions.operator(level.env, name, RECORD, walk(right, level))
-    for one, other in zip(lefts, rights, strict=False):
+def _operand(node: Any, level: Level, beside: _Operand | None = None) -> _Operand:
+    """Walk an operand, once: what holds it may mention it more often than that.
+
+    `beside` a row that is written out, a subquery gives its columns (PostgreSQL docs, section 9.25.5).
+    """
+    if isinstance(node, ast.RowExpr):
+        return _Operand(RECORD, _row_fields(node, level))
+    fields = beside.fields if beside is not None else None
+    if fields is not None and isinstance(node, ast.SubLink) and node.subLinkType == SubLinkType.EXPR_SUBLINK:
+        columns = level.query(node.subselect, level.inner(level.scope))
+        return _Operand(RECORD, (ANYTHING,) * len(fields) if columns is None else tuple(c.type for c in columns))
+    return _Operand(walk(node, level))
+
+
+def _compare(name: list[str], left: _Operand, right: _Operand, level: Level) -> int:
+    """An operator over two operands; over rows that are written out, over each pair of their fields."""
+    if left.fields is None or right.fields is None:
+        return functions.operator(level.env, name, left.type, right.type)
+    for one, other in zip(left.fields, right.fields, strict=False):
         functions.operator(level.env, name, one, other)
     return BOOLEAN
+
+
+def _in(name: list[str], node: ast.A_Expr, level: Level) -> None:
+    """`x IN (…)` compares with each item, or with all of them as an array of their common type."""
+    left = _operand(node.lexpr, level)
+    items = node.rexpr if isinstance(node.rexpr, tuple) else (node.rexpr,)
+    rights = [_operand(item, level) for item in items]
+    for right in dict.fromkeys(rights):
+        _compare(name, left, right, level)
+    if left.fields is None and len(rights) > 1:
+        together = functions.together(level.env, [left.type, *(right.type for right in rights)])
+        functions.operator(level.env, name, left.type, together)
 
 
 def _between(node: ast.A_Expr, level: Level) -> None:
     """BETWEEN is two comparisons; BETWEEN SYMMETRIC tries the bounds both ways round."""
     lower, upper = node.rexpr  # type: ignore[misc]  # the grammar gives two
+    value, lower, upper = _operand(node.lexpr, level), _operand(lower, level), _operand(upper, level)
     symmetric = node.kind in {A_Expr_Kind.AEXPR_BETWEEN_SYM, A_Expr_Kind.AEXPR_NOT_BETWEEN_SYM}
     negated = node.kind in {A_Expr_Kind.AEXPR_NOT_BETWEEN, A_Expr_Kind.AEXPR_NOT_BETWEEN_SYM}
     above, below = ("<", ">") if negated else (">=", "<=")
     for first, last in ((lower, upper), (upper, lower)) if symmetric else ((lower, upper),):
-        _compared([above], node.lexpr, first, level)
-        _compared([below], node.lexpr, last, level)
+        _compare([above], value, first, level)
+        _compare([below], value, last, level)
 
 
 def _sub_link(node: ast.SubLink, level: Level) -> int:
     catalog = level.env.catalog
     row = node.testexpr
-    lefts = _each(row.args, level) if isinstance(row, ast.RowExpr) else [walk(row, level)]
+    lefts = _row_fields(row, level) if isinstance(row, ast.RowExpr) else (walk(row, level),)
     columns = level.query(node.subselect, level.inner(level.scope))
     first = columns[0].type if columns else ANYTHING
     if node.subLinkType in {SubLinkType.ANY_SUBLINK, SubLinkType.ALL_SUBLINK}:
@@ -297,24 +328,35 @@ def _sub_link(node: ast.SubLink, level: Level) -> int:
     return first if node.subLinkType == SubLinkType.EXPR_SUBLINK else BOOLEAN
 
 
+def _row(node: ast.RowExpr, level: Level) -> int:
+    _row_fields(node, level)
+    return RECORD
+
+
+def _row_fields(node: ast.RowExpr, level: Level) -> tuple[int, ...]:
+    found = tuple(_each(node.args, level))
+    level.env.row_fields |= set(found)
+    return found
+
+
 def _type_cast(node: ast.TypeCast, level: Level) -> int:
-    source, target = walk(node.arg, level), types.named(level.env, node.typeName)
-    if isinstance(node.arg, (ast.A_ArrayExpr, ast.RowExpr)):
-        source = ANYTHING if isinstance(node.arg, ast.RowExpr) else source
-        if isinstance(node.arg, ast.RowExpr):
-            _row_cast(node.arg, target, level)
-            return target
-    functions.convert(level.env, source, target, "e")
+    target = types.named(level.env, node.typeName)
+    if isinstance(node.arg, ast.RowExpr):
+        _row_cast(node.arg, target, level)
+    else:
+        functions.convert(level.env, walk(node.arg, level), target, "e")
     return target
 
 
 def _row_cast(row: ast.RowExpr, target: int, level: Level) -> None:
     """ROW(…)::type converts each field to that of the type."""
     relation = types.row_of(level.env.catalog, target)
-    given = _each(row.args, level)
-    wanted = relation.types if relation is not None and relation.types else (ANYTHING,) * len(given)
-    for source, field in zip(given, wanted, strict=False):
-        functions.convert(level.env, source, field, "e")
+    fields = relation.types if relation is not None else ()
+    for argument, field in zip_longest(row.args or (), fields, fillvalue=ANYTHING):
+        if isinstance(argument, ast.RowExpr):
+            _row_cast(argument, field, level)
+        elif isinstance(argument, ast.Node):
+            functions.convert(level.env, walk(argument, level), field, "e")
 
 
 # what gives one of several
@@ -324,23 +366,55 @@ def _case(node: ast.CaseExpr, level: Level) -> int:
     subject = walk(node.arg, level) if node.arg is not None else None
     results = [] if node.defresult is None else [walk(node.defresult, level)]
     for when in node.args or ():
-        condition = walk(when.expr, level)
+        if subject is None:
+            condition(when.expr, level)
+        else:
+            functions.operator(level.env, ["="], TEXT if subject == UNKNOWN else subject, walk(when.expr, level))
         results.append(walk(when.result, level))
-        if subject is not None:
-            functions.operator(level.env, ["="], TEXT if subject == UNKNOWN else subject, condition)
-    return types.common(level.env.catalog, results)
+    return functions.together(level.env, results)
 
 
 def _common(node: Any, level: Level) -> int:
     """COALESCE, GREATEST, LEAST."""
-    return types.common(level.env.catalog, _each(node.args, level))
+    return functions.together(level.env, _each(node.args, level))
 
 
 def _array(node: ast.A_ArrayExpr, level: Level) -> int:
-    inner = _each(node.elements, level)
+    common = functions.together(level.env, _each(node.elements, level))
     if any(isinstance(element, ast.A_ArrayExpr) for element in node.elements or ()):
-        return types.common(level.env.catalog, inner)
-    return types.array_of(level.env.catalog, types.common(level.env.catalog, inner))
+        return common
+    return types.array_of(level.env.catalog, common)
+
+
+def condition(node: Any, level: Level) -> None:
+    """What must be true or false: a users' cast may make it so."""
+    if node is not None:
+        functions.convert(level.env, walk(node, level), BOOLEAN, "i")
+
+
+def number(node: Any, level: Level) -> None:
+    """What must be a count, a place or a share; which type of number it is made into is left open."""
+    if node is not None:
+        type_ = walk(node, level)
+        for wanted in (INTEGER, BIGINT, REAL, DOUBLE):
+            functions.convert(level.env, type_, wanted, "a")
+
+
+def _bool_expr(node: ast.BoolExpr, level: Level) -> int:
+    for argument in node.args or ():
+        condition(argument, level)
+    return BOOLEAN
+
+
+def _boolean_test(node: ast.BooleanTest, level: Level) -> int:
+    condition(node.arg, level)
+    return BOOLEAN
+
+
+def _indices(node: ast.A_Indices, level: Level) -> int:
+    number(node.lidx, level)
+    number(node.uidx, level)
+    return ANYTHING
 
 
 def _inner(node: Any, level: Level) -> int:
@@ -374,6 +448,10 @@ _HANDLERS: dict[type, Callable[[Any, Level], int]] = {
     ast.A_Indirection: _indirection,
     ast.CurrentOfExpr: _current_of,
     ast.SortBy: _sort_by,
+    ast.RowExpr: _row,
+    ast.BoolExpr: _bool_expr,
+    ast.BooleanTest: _boolean_test,
+    ast.A_Indices: _indices,
     ast.CaseExpr: _case,
     ast.CoalesceExpr: _common,
     ast.MinMaxExpr: _common,

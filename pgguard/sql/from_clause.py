@@ -11,7 +11,7 @@ from pglast import ast
 from pgguard.sql import functions, types
 from pgguard.sql.catalog import Function
 from pgguard.sql.environment import Opaque
-from pgguard.sql.expressions import function_call, output_name, walk
+from pgguard.sql.expressions import condition, function_call, number, output_name, walk
 from pgguard.sql.level import Columns, Level, renamed, settled
 from pgguard.sql.overloads import Candidate
 from pgguard.sql.scope import Column, Item, JoinItem, RelationItem, Scope, columns_of, merged_type
@@ -50,7 +50,7 @@ def _entry(node: Any, level: Level) -> tuple[list[Item], Merged]:
         case ast.RangeFunction():
             return [_range_function(node, level)], {}
         case ast.RangeTableSample():
-            walk((node.args, node.repeatable), level)
+            _sample(node, level)
             return _entry(node.relation, level)
         case ast.RangeTableFunc():
             walk((node.docexpr, node.rowexpr, node.namespaces), level)
@@ -79,7 +79,8 @@ def _range_var(node: ast.RangeVar, level: Level) -> Item:
 def relation_item(node: ast.RangeVar, level: Level) -> RelationItem:
     """The item of a relation by its name, nothing done with it yet."""
     relation = level.env.find_relation(node)
-    if relation.definition is not None:
+    if relation.definition is not None and (relation.schema, relation.name) not in level.env.opened:
+        level.env.opened.add((relation.schema, relation.name))
         _invoker_view(relation.definition, level)
     schema = None if node.alias else relation.schema
     return RelationItem(
@@ -170,6 +171,14 @@ def _shape(candidate: Candidate) -> tuple[Column, ...] | None:
     )
 
 
+def _sample(node: ast.RangeTableSample, level: Level) -> None:
+    """TABLESAMPLE names a handler function, which takes `internal` and nothing else."""
+    functions.handler(level.env, functions.names_of(node.method), node.location)
+    for argument in node.args or ():
+        number(argument, level)
+    number(node.repeatable, level)
+
+
 def _json_columns(columns: Any, level: Level) -> list[Column]:
     names: list[Column] = []
     for column in columns or ():
@@ -206,7 +215,7 @@ def _join(node: ast.JoinExpr, level: Level) -> tuple[list[Item], Merged]:
     inside = level.inner(level.scope.around)
     inside.scope.items = items
     inside.scope.merged = dict(merged)
-    walk(node.quals, inside)
+    condition(node.quals, inside)
     if using:
         for name in using:
             sides = [item.type_of(column) for item, column in merged[name]]

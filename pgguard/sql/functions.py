@@ -4,7 +4,7 @@ Which overload it is depends on types: overloads.py tells them apart as PostgreS
 every one that the search_path can reach is an access: more than the database will use, never less (design, section 4).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pglast import ast
@@ -101,22 +101,27 @@ def call(env: Environment, called: Call) -> list[Candidate]:
 
     Raises Unresolved (42883) where there is no such function.
     """
-    given = called.types or (ANYTHING,) * len(called.arguments)
-    possible = candidates(env, called)
-    if not possible:
-        if _is_cast(env, called):
-            return []
-        raise _no_function(env, called, given)
-    found = choose(env.catalog, possible, given)
+    given = tuple(called.types) or (ANYTHING,) * len(called.arguments)
+    named = tuple(a.name if isinstance(a, ast.NamedArgExpr) else "" for a in called.arguments)
+    ranks = tuple(_ranks(env, called.parts).items())
+    key = ("()", called.parts[-1], given, named, called.variadic, called.procedure, ranks)
+    possible, found = env.catalog.chosen(key, lambda: _chosen(env, called, given))
     if not found and _is_cast(env, called):
         return []
+    if not possible:
+        raise _no_function(env, called, given)
     found = found or possible  # the database will refuse it; or the types were read wrongly here
+    env.budget.spend(len(found))
     for candidate in found:
         assert isinstance(candidate.target, Function)
         report(env, candidate.target, called.arguments)
-        for source, target in zip(given, candidate.types, strict=True):
-            convert(env, source, target, "i")
+    _convert_arguments(env, found, given)
     return found
+
+
+def _chosen(env: Environment, called: Call, given: Sequence[int]) -> tuple[list[Candidate], list[Candidate]]:
+    possible = candidates(env, called)
+    return possible, choose(env.catalog, possible, given) if possible else []
 
 
 def result_of(env: Environment, found: Sequence[Candidate], given: Sequence[int]) -> int:
@@ -151,6 +156,16 @@ def _no_function(env: Environment, called: Call, given: Sequence[int]) -> Unreso
 def _type_name(env: Environment, oid: int) -> str:
     found = env.catalog.type_by_oid(oid)
     return "unknown" if found is None else found.formatted or found.name
+
+
+def handler(env: Environment, parts: Sequence[str], location: int | None) -> None:
+    """A function that the server calls with `internal` alone: the one of a TABLESAMPLE."""
+    ranks = _ranks(env, parts)
+    found = [f for f in env.catalog.functions(parts[-1]) if f.schema in ranks and f.arguments == ("internal",)]
+    if not found:
+        raise Unresolved(SqlState.UNDEFINED_OBJECT, f'tablesample method "{".".join(parts)}" does not exist', location)
+    first = min(found, key=lambda f: ranks[f.schema])
+    execute(env, (first.schema, first.name, first.arguments))
 
 
 def row_functions(env: Environment, name: str) -> list[Function]:
@@ -199,26 +214,40 @@ def execute(env: Environment, function: tuple[str, str, tuple[str, ...]]) -> Non
 def operator(env: Environment, parts: Sequence[str], *given: int) -> int:
     """An operator over operands of these types: an access where it may be one of the users'; the type it gives."""
     ranks = _ranks(env, parts)
+    key = (parts[-1], given, tuple(ranks.items()))
+    picked = env.catalog.chosen(key, lambda: _picked(env, parts[-1], ranks, given))
+    env.budget.spend(len(picked.users))
+    _convert_arguments(env, picked.candidates, given)
+    for function in picked.users:
+        execute(env, function)
+    return picked.type
+
+
+def _convert_arguments(env: Environment, candidates: Sequence[Candidate], given: Sequence[int]) -> None:
+    if env.catalog.user_casts:
+        pairs = {pair for c in candidates for pair in zip(given, c.types, strict=True)}
+        env.budget.spend(len(pairs))
+        for source, target in pairs:
+            convert(env, source, target, "i")
+
+
+class _Picked(NamedTuple):
+    """The candidates that an operator may be, the users' functions behind them, and the type it gives."""
+
+    candidates: tuple[Candidate, ...]
+    users: tuple[tuple[str, str, tuple[str, ...]], ...]
+    type: int
+
+
+def _picked(env: Environment, name: str, ranks: Mapping[str, int], given: Sequence[int]) -> _Picked:
     possible = [
         Candidate(o, (o.left, o.right) if len(given) > 1 else (o.right,), ranks[o.schema])
-        for o in env.catalog.operators(parts[-1])
+        for o in env.catalog.operators(name)
         if o.schema in ranks and (o.left != 0) == (len(given) > 1)
     ]
-    results = {c.target.result for c in possible}
-    if len(results) == 1 and not any(_is_users(c) for c in possible) and not results & types.POLYMORPHIC:
-        return results.pop()
     found = _exact_by_other(env, possible, given) or choose(env.catalog, possible, given) or possible
-    for candidate in found:
-        if _is_users(candidate):
-            assert isinstance(candidate.target, Operator)
-            execute(env, candidate.target.function)
-        for source, target in zip(given, candidate.types, strict=True):
-            convert(env, source, target, "i")
-    return result_of(env, found, given)
-
-
-def _is_users(candidate: Candidate) -> bool:
-    return isinstance(candidate.target, Operator) and candidate.target.function[0] != _BUILT_IN
+    users = {c.target.function for c in found if isinstance(c.target, Operator) and c.target.function[0] != _BUILT_IN}
+    return _Picked(tuple(found), tuple(users), result_of(env, found, given))
 
 
 def _exact_by_other(env: Environment, possible: list[Candidate], given: Sequence[int]) -> list[Candidate]:
@@ -245,11 +274,35 @@ def convert(env: Environment, source: int, target: int, context: str) -> None:
     if source in {target, UNKNOWN} or target in types.POLYMORPHIC or not env.catalog.user_casts:
         return
     sources, targets = _with_elements(env, source), _with_elements(env, target)
+    if source in {ANYTHING, types.RECORD}:  # a row without a type of its own converts field by field
+        sources |= {one for field in env.row_fields for one in _with_elements(env, field)}
+        targets |= _fields(env, targets)
     for cast in env.catalog.user_casts:
         if context not in _ALLOWED[cast.context] or cast.function is None:
             continue
         if (cast.source_type in sources or ANYTHING in sources) and (cast.target_type in targets or not target):
             execute(env, cast.function)
+
+
+def _fields(env: Environment, oids: Iterable[int]) -> set[int]:
+    """The types of all that lies in rows of these types."""
+    found: set[int] = set()
+    waiting = list(oids)
+    while waiting:
+        relation = types.row_of(env.catalog, waiting.pop())
+        for field in relation.types if relation is not None else ():
+            new = _with_elements(env, field) - found
+            found |= new
+            waiting += new
+    return found
+
+
+def together(env: Environment, given: Sequence[int]) -> int:
+    """The type that values of these types become where they stand together: CASE, UNION, ARRAY[…], VALUES."""
+    common = types.common(env.catalog, given)
+    for source in set(given) - {common}:
+        convert(env, source, common, "i")
+    return common
 
 
 def _with_elements(env: Environment, oid: int) -> set[int]:

@@ -13,8 +13,8 @@ from pglast.enums import CmdType, SetOperation
 from pgguard.model.access import Privilege, Where
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql import functions, types
-from pgguard.sql.environment import Environment, Opaque, Unresolved
-from pgguard.sql.expressions import equal_columns, output_name, walk
+from pgguard.sql.environment import Environment, Opaque, TooComplex, Unresolved
+from pgguard.sql.expressions import condition, equal_columns, number, output_name, walk
 from pgguard.sql.from_clause import add_from, relation_item
 from pgguard.sql.level import Columns, Level, renamed, settled
 from pgguard.sql.scope import Column, Item, RelationItem, Scope, columns_of
@@ -61,10 +61,14 @@ def _cte(cte: ast.CommonTableExpr, level: Level, *, recursive: bool) -> Columns:
     query: Any = cte.ctequery
     if recursive and isinstance(query, ast.SelectStmt):
         inside.ctes[cte.ctename or ""] = None
-        if query.op != SetOperation.SETOP_NONE and query.larg is not None:
-            first = collect(query.larg, inside.inner(level.scope.around))
-            inside.ctes[cte.ctename or ""] = _extended(renamed(settled(first), names), cte)
-    columns = renamed(settled(collect(query, inside)), names)
+    if recursive and isinstance(query, ast.SelectStmt) and query.op != SetOperation.SETOP_NONE:
+        _with(query.withClause, inside)
+        first = collect(query.larg, inside.inner(level.scope.around))
+        inside.ctes[cte.ctename or ""] = _extended(renamed(settled(first), names), cte)
+        found = _set_operation(query, first, inside)
+    else:
+        found = collect(query, inside)
+    columns = renamed(settled(found), names)
     if cte.cycle_clause is not None:
         walk((cte.cycle_clause.cycle_mark_value, cte.cycle_clause.cycle_mark_default), level)
     return _extended(columns, cte)
@@ -88,7 +92,7 @@ def _extended(columns: Columns, cte: ast.CommonTableExpr) -> Columns:
 def _select(node: ast.SelectStmt, level: Level) -> Columns:
     _with(node.withClause, level)
     if node.op != SetOperation.SETOP_NONE:
-        return _set_operation(node, level)
+        return _set_operation(node, collect(node.larg, level.inner(level.scope.around)), level)
     if node.valuesLists:
         rows = [[walk(value, level) for value in row] for row in node.valuesLists]
         columns: Columns = [
@@ -98,11 +102,14 @@ def _select(node: ast.SelectStmt, level: Level) -> Columns:
     else:
         add_from(node.fromClause, level)
         columns = _targets(node.targetList, level)
-        walk((node.whereClause, node.havingClause, node.windowClause), level)
+        condition(node.whereClause, level)
+        condition(node.havingClause, level)
+        walk(node.windowClause, level)
         _distinct_on(node.distinctClause, columns, level)
         _order(node.sortClause, columns, level)
         _group(node.groupClause, columns, level)
-    walk((node.limitOffset, node.limitCount), level)
+    number(node.limitOffset, level)
+    number(node.limitCount, level)
     _locking(node.lockingClause, level)
     _report(node.whereClause, level)
     return columns
@@ -112,9 +119,10 @@ def _report(where: Any, level: Level) -> None:
     level.scope.report(level.env, where is not None, equal_columns(where, level))
 
 
-def _set_operation(node: ast.SelectStmt, level: Level) -> Columns:
+def _set_operation(node: ast.SelectStmt, left: Columns, level: Level) -> Columns:
+    """A UNION or its like whose first query was walked."""
     around = level.scope.around
-    left, right = collect(node.larg, level.inner(around)), collect(node.rarg, level.inner(around))
+    right = collect(node.rarg, level.inner(around))
     columns: Columns = None
     if left is not None and right is not None:
         columns = [
@@ -122,7 +130,9 @@ def _set_operation(node: ast.SelectStmt, level: Level) -> Columns:
         ]
     output = level.inner(around)
     output.scope.add(Item("", columns))
-    walk((node.sortClause, node.limitOffset, node.limitCount), output)
+    walk(node.sortClause, output)
+    number(node.limitOffset, output)
+    number(node.limitCount, output)
     if node.lockingClause:
         raise Opaque("FOR UPDATE is not allowed with UNION/INTERSECT/EXCEPT")
     return columns
@@ -131,7 +141,7 @@ def _set_operation(node: ast.SelectStmt, level: Level) -> Columns:
 def _together(level: Level, kinds: Iterable[int]) -> int:
     """The type of one column of several rows or queries; a bare literal stays one."""
     given = list(kinds)
-    return UNKNOWN if set(given) == {UNKNOWN} else types.common(level.env.catalog, given)
+    return UNKNOWN if set(given) == {UNKNOWN} else functions.together(level.env, given)
 
 
 def _targets(targets: Iterable[Any] | None, level: Level) -> Columns:
@@ -148,7 +158,13 @@ def _targets(targets: Iterable[Any] | None, level: Level) -> Columns:
         columns = _star_columns(value, star, type_, level)
         known = known and columns is not None
         names += columns or []
+        if len(names) > _MOST_COLUMNS:  # `SELECT *, *` around itself doubles them each time
+            raise TooComplex(f"a target list has more than {_MOST_COLUMNS} entries")
     return names if known else None
+
+
+_MOST_COLUMNS = 1664
+"""PostgreSQL's own limit of a row (PostgreSQL docs, appendix K)."""
 
 
 def _star_of(value: Any) -> list[str] | None:
@@ -267,11 +283,12 @@ def _value_type(value: Any, level: Level) -> int:
     if not isinstance(value, ast.MultiAssignRef):
         return walk(value, level)
     source: Any = value.source
+    place = (value.colno or 1) - 1
     if isinstance(source, ast.RowExpr):
-        given = [walk(one, level) for one in source.args or ()]
-        place = (value.colno or 1) - 1
-        return given[place] if place < len(given) else ANYTHING
-    walk(source, level)
+        given = source.args or ()
+        return walk(given[place], level) if place < len(given) else ANYTHING
+    if place == 0:  # each of the columns holds the same subquery
+        walk(source, level)
     return ANYTHING
 
 
@@ -326,7 +343,7 @@ def _on_conflict(clause: ast.OnConflictClause, item: RelationItem, level: Level)
             if element.name:
                 item.read(element.name)
             walk(element.expr, level)
-        walk(clause.infer.whereClause, level)
+        condition(clause.infer.whereClause, level)
         if clause.infer.conname:
             _named_constraint(clause.infer, item)
     inside = level.inner(level.scope.around)
@@ -334,7 +351,7 @@ def _on_conflict(clause: ast.OnConflictClause, item: RelationItem, level: Level)
     inside.scope.items = [item, _Version("excluded", item)]
     if clause.targetList:
         item.updated = _assigned(clause.targetList, item, inside)
-    walk(clause.whereClause, inside)
+    condition(clause.whereClause, inside)
 
 
 def _named_constraint(infer: ast.InferClause, item: RelationItem) -> None:
@@ -358,7 +375,7 @@ def _update(node: ast.UpdateStmt, level: Level) -> Columns:
     add_from(node.fromClause, level)
     item.updated = set()
     item.updated = _assigned(node.targetList, item, level)
-    walk(node.whereClause, level)
+    condition(node.whereClause, level)
     columns = _returned(node.returningClause, item, level)
     _report(node.whereClause, level)
     return columns
@@ -369,7 +386,7 @@ def _delete(node: ast.DeleteStmt, level: Level) -> Columns:
     item = _target(node.relation, level)
     item.deletes = True
     add_from(node.usingClause, level)
-    walk(node.whereClause, level)
+    condition(node.whereClause, level)
     columns = _returned(node.returningClause, item, level)
     _report(node.whereClause, level)
     return columns
@@ -419,7 +436,7 @@ def _merge(node: ast.MergeStmt, level: Level) -> Columns:
     _with(node.withClause, level)
     item = _target(node.relation, level)
     add_from([node.sourceRelation], level)
-    walk(node.joinCondition, level)
+    condition(node.joinCondition, level)
     for clause in node.mergeWhenClauses or ():
         _merge_action(clause, item, level)
     columns = _returned(node.returningClause, item, level)
@@ -429,7 +446,7 @@ def _merge(node: ast.MergeStmt, level: Level) -> Columns:
 
 def _merge_action(clause: Any, item: RelationItem, level: Level) -> None:
     """Each action by itself: the AND of its WHEN is its WHERE (rule language, "statement")."""
-    walk((clause.condition, clause.values), level)
+    condition(clause.condition, level)
     equals: Mapping[Item, set[str]] = equal_columns(clause.condition, level)
     where = Where(clause.condition is not None, tuple(sorted(equals.get(item, ()))))
     if clause.commandType == CmdType.CMD_UPDATE:
@@ -437,8 +454,8 @@ def _merge_action(clause: Any, item: RelationItem, level: Level) -> None:
     elif clause.commandType == CmdType.CMD_DELETE:
         level.env.relation_access(Privilege.DELETE, item.relation, None, where)
     elif clause.commandType == CmdType.CMD_INSERT:
-        if clause.targetList:
-            columns = {_writable(item, target) for target in clause.targetList}
-        else:
-            columns = set(item.relation.columns[: len(clause.values or ())])
-        level.env.relation_access(Privilege.INSERT, item.relation, columns)
+        columns = [_writable(item, target) for target in clause.targetList or ()] or list(item.relation.columns)
+        for value, column in zip(clause.values or (), columns, strict=False):
+            functions.convert(level.env, walk(value, level), item.relation.type_of(column), "a")
+        written = columns if clause.targetList else columns[: len(clause.values or ())]
+        level.env.relation_access(Privilege.INSERT, item.relation, written)

@@ -132,5 +132,7 @@ class Oracle:
             case "OPEXPR" | "DISTINCTEXPR" | "NULLIFEXPR" | "SCALARARRAYOPEXPR":
                 operator = self._functions.get(node["opfuncid"][0])
                 return operator if operator is not None and operator[0] != "pg_catalog" else None
+            case "TABLESAMPLECLAUSE":
+                return self._functions[node["tsmhandler"][0]]
             case _:
                 return None

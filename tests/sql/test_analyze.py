@@ -13,7 +13,7 @@ from pgguard.sql import analyze as analysis
 from pgguard.sql import expressions
 from pgguard.sql.analyze import Refused, analyze
 from pgguard.sql.catalog import Catalog
-from pgguard.sql.environment import Environment, Opaque
+from pgguard.sql.environment import Budget, Environment, Opaque
 from pgguard.sql.level import Level
 from pgguard.sql.queries import collect
 from pgguard.sql.utility import UTILITIES
@@ -142,7 +142,7 @@ def test_every_node_class_is_known_or_refused(catalog: Catalog) -> None:
     """Nothing is passed over: as an expression, and as a statement, a class is handled or Opaque."""
     known = set(expressions._HANDLERS) | set(expressions._TRANSPARENT) | set(expressions._LEAVES)
     assert sum(map(len, (expressions._HANDLERS, expressions._TRANSPARENT, expressions._LEAVES))) == len(known)
-    level = Level(Environment(catalog, SETTINGS, ""), collect)
+    level = Level(Environment(catalog, SETTINGS, "", Budget(10_000)), collect)
     for class_ in _classes():
         if class_ not in known:
             with pytest.raises(Opaque, match=class_.__name__):
