@@ -10,6 +10,7 @@ import asyncio
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -22,6 +23,11 @@ _AT_ONCE = 2
 
 _MEMORY = 2 << 30
 """Bytes of address space a child may add to what it was forked with."""
+
+
+_STACK = 256 << 20
+_DEPTH = 100_000
+"""Python frames; the parser's own limit of some 5,000 levels comes first."""
 
 
 class IsolatedWorkFailed(Exception):  # noqa: N818  # it says what happened
@@ -68,10 +74,19 @@ def _work_and_exit(work: Callable[[], object], writer: int) -> None:
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115, PTH123
         resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _allow_depth()
         with os.fdopen(writer, "wb") as pipe:
             pipe.write(msgspec.msgpack.encode(work()))
     finally:
         os._exit(0)
+
+
+def _allow_depth() -> None:
+    """Recursion to the end of the stack: here an overflow ends the child alone."""
+    _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = _STACK if hard == resource.RLIM_INFINITY else min(_STACK, hard)
+    resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
+    sys.setrecursionlimit(_DEPTH)
 
 
 async def _read_all(reader: int) -> bytes:

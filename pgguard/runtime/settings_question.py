@@ -15,7 +15,7 @@ SETTINGS_QUESTION = Question(
     b"select pg_catalog.array_to_json(pg_catalog.current_schemas(true)), current_user, session_user,"
     b" pg_catalog.current_setting('standard_conforming_strings'), pg_catalog.current_setting('client_encoding'),"
     b" pg_catalog.current_setting('pgguard.reason', true), pg_catalog.current_setting('transaction_read_only'),"
-    b" pg_catalog.pg_my_temp_schema()"
+    b" pg_catalog.pg_my_temp_schema(), pg_catalog.current_schema()"
 )
 
 
@@ -24,7 +24,7 @@ class SessionState(msgspec.Struct, frozen=True):
 
     `search_path`: the effective one, implicit schemas included. `plain_lexer`: strings read as pglast reads them
     (standard_conforming_strings on, client_encoding UTF8). `temporary`: the session has a schema of its own for
-    temporary objects.
+    temporary objects. `creates_in`: where CREATE without a schema puts things.
     """
 
     search_path: tuple[str, ...]
@@ -34,6 +34,7 @@ class SessionState(msgspec.Struct, frozen=True):
     reason: str
     read_only: bool
     temporary: bool
+    creates_in: str
 
 
 class CannotTell(Exception):  # noqa: N818  # it is a fact about the session, not a fault
@@ -44,7 +45,7 @@ def read_state(answer: Answer) -> SessionState:
     """The state that an answer to SETTINGS_QUESTION tells. Raises CannotTell where it tells none."""
     if not isinstance(answer, Rows):
         raise CannotTell(answer.message)
-    schemas, current, session, strings, encoding, reason, read_only, temp = answer.rows[0]
+    schemas, current, session, strings, encoding, reason, read_only, temp, creates_in = answer.rows[0]
     return SessionState(
         search_path=tuple(json.loads(schemas or "[]")),
         current_user=current or "",
@@ -53,4 +54,5 @@ def read_state(answer: Answer) -> SessionState:
         reason=reason or "",
         read_only=read_only == "on",
         temporary=temp != "0",
+        creates_in=creates_in or "",
     )

@@ -34,7 +34,10 @@ Facts_ = tuple[Facts, ...]
 Steps = Generator[Ask | Wait, Any, Facts_]
 
 _IN_LINE = 8 * 1024
-"""Bytes of statement up to which analysis on the event loop costs the other sessions little (some 20 ms at worst)."""
+"""Characters of statement up to which analysis is tried on the event loop."""
+
+_EFFORT = 3_000
+"""Nodes that analysis may walk there (some 100 ms at worst): what asks for more, or nests deeper, is isolated."""
 
 _NAMING = (Prepare, DeclareCursor, ExecutePrepared, FetchCursor)
 
@@ -172,7 +175,9 @@ class Understanding:
     def _analysis(self, text: str) -> Generator[Ask | Wait, Any, Analysis]:
         state = self._state
         settings = (
-            Settings(()) if state is None else Settings(state.search_path, state.current_user, state.session_user)
+            Settings(())
+            if state is None
+            else Settings(state.search_path, state.current_user, state.session_user, state.creates_in)
         )
         own = bool(self._own_relations)
         catalog, generation, scope = self._catalog(), self._keeper.generation, (self._keeper.database, settings)
@@ -184,9 +189,8 @@ class Understanding:
         if found is not None:
             self._cache.put(text, scope, generation, found)
             return found
-        if len(text) <= _IN_LINE:
-            found = analyze(text, catalog, settings)
-        else:
+        found = analyze(text, catalog, settings, _EFFORT) if len(text) <= _IN_LINE else None
+        if found is None or _too_complex(found):
             try:
                 found = yield Wait(self._isolation.run(lambda: analyze(text, catalog, settings), Script | Refused))
             except IsolatedWorkFailed as failed:
@@ -281,6 +285,10 @@ def _decode(text: bytes) -> str:
             SqlState.CHARACTER_NOT_IN_REPERTOIRE,
             f'invalid byte sequence for encoding "UTF8": 0x{text[error.start]:02x}',
         ) from error
+
+
+def _too_complex(analysis: Analysis) -> bool:
+    return isinstance(analysis, Refused) and analysis.sqlstate is SqlState.STATEMENT_TOO_COMPLEX
 
 
 def _refused(analysis: Refused) -> Unfit:

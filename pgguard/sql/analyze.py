@@ -145,7 +145,7 @@ class _Script:
             return
         if isinstance(tree, ast.VariableSetStmt) and (tree.name or "") == "search_path":
             path = [constant_text(node) for node in tree.args or ()]
-            if tree.kind == VariableSetKind.VAR_SET_VALUE and None not in path and "$user" not in path:
+            if tree.kind == VariableSetKind.VAR_SET_VALUE and not {None, "$user", "pg_temp"} & set(path):
                 self._set_path([schema for schema in path if schema is not None])
                 return
         ends = isinstance(facts.control, Transaction) and facts.control.ends
@@ -161,6 +161,7 @@ class _Script:
             return False
         temporary = tree.relation.relpersistence == "t"
         name = next((a.object for a in facts.accesses if a.privilege is Privilege.CREATE), None)
+        temporary = temporary or (not tree.relation.schemaname and self._settings.creates_temporary)
         schema = "pg_temp" if temporary else (name.schema if name is not None else None)
         if schema is None:
             return False
@@ -177,7 +178,9 @@ class _Script:
         implicit = [s for s in self._settings.search_path if s.startswith("pg_temp")]
         named = [s for s in schemas if s in self._catalog.schemas]
         catalog = [] if "pg_catalog" in named else ["pg_catalog"]
-        self._settings = msgspec.structs.replace(self._settings, search_path=(*implicit, *catalog, *named))
+        self._settings = msgspec.structs.replace(
+            self._settings, search_path=(*implicit, *catalog, *named), creates_in=""
+        )
 
 
 def _matters(tree: ast.VariableSetStmt) -> bool:

@@ -17,16 +17,27 @@ from pgguard.sql.catalog import Catalog, Relation
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What names mean in the session: the effective search_path, implicit schemas included, and the roles."""
+    """What names mean in the session: the effective search_path, implicit schemas included, and the roles.
+
+    `creates_in`: where CREATE without a schema puts things, as the database tells it; "" where nobody has asked.
+    """
 
     search_path: tuple[str, ...]
     current_user: str = ""
     session_user: str = ""
+    creates_in: str = ""
 
     @property
     def creation_schema(self) -> str | None:
-        """Where CREATE without a schema puts things: the first that is not implicit."""
-        return next((s for s in self.search_path if not s.startswith("pg_")), None)
+        """Where CREATE without a schema puts things: the first that is not implicit, which may be `pg_temp`."""
+        if self.creates_in:
+            return self.creates_in
+        return next((s for s in self.search_path if s == "pg_temp" or not s.startswith("pg_")), None)
+
+    @property
+    def creates_temporary(self) -> bool:
+        """CREATE without a schema makes temporary relations: pg_temp was put first (PostgreSQL docs, search_path)."""
+        return (self.creation_schema or "").startswith("pg_temp")
 
 
 class Opaque(Exception):  # noqa: N818  # it says what the statement is

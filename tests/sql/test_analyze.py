@@ -13,7 +13,7 @@ from pgguard.sql import analyze as analysis
 from pgguard.sql import expressions
 from pgguard.sql.analyze import Refused, analyze
 from pgguard.sql.catalog import Catalog
-from pgguard.sql.environment import Budget, Environment, Opaque
+from pgguard.sql.environment import Budget, Environment, Opaque, Settings
 from pgguard.sql.level import Level
 from pgguard.sql.queries import collect
 from pgguard.sql.utility import UTILITIES
@@ -166,3 +166,41 @@ def test_a_built_in_function_written_as_a_field_is_a_call(path: str, facts_of: F
     """`(x).f` calls f(x) for a built-in f and a plain x too: it read files without any access."""
     (facts,) = facts_of(f"select ({path}).pg_read_file")
     assert [(a.privilege, a.kind) for a in facts.accesses] == [(Privilege.READ_FILE, Kind.SERVER)]
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "select " + "(" * 150 + "1" + " between 1 and 2)" * 150,
+        "select " + "(" * 150 + "1" + " in (1, 2, 3, 4))" * 150,
+        "select " + "nullif(" * 150 + "1" + ", 2)" * 150,
+        "select " + "row(" * 60 + "1" + ")::app.pair" * 60,
+        "".join(f"with recursive a{n} as (" for n in range(40)) + "select 1" + " union select 1) select 1" * 40,
+        "select * from " + "(select *, * from " * 50 + "(select 1 as x) a" + ") a" * 50,
+    ],
+    ids=("between", "in", "nullif", "row", "recursive", "star"),
+)
+def test_no_nesting_multiplies_the_work(bomb: str, catalog: Catalog) -> None:
+    """Each level walked what is in it twice: forty of them, in a kilobyte, stopped the server for good."""
+    found = analysis.analyze(bomb, catalog, SETTINGS, effort=100_000)
+    assert isinstance(found, analysis.Script) or found.message == "a target list has more than 1664 entries"
+
+
+def test_effort_is_bounded(catalog: Catalog) -> None:
+    found = analysis.analyze("select " + "1," * 1000 + "1", catalog, SETTINGS, effort=500)
+    assert isinstance(found, analysis.Refused)
+    assert found.sqlstate is SqlState.STATEMENT_TOO_COMPLEX
+
+
+def test_pg_temp_first_makes_tables_temporary(catalog: Catalog) -> None:
+    """They were taken for tables of the next schema, and a rule for that schema let them pass."""
+    settings = Settings(("pg_catalog", "pg_temp_3", "app"), "postgres", "postgres", creates_in="pg_temp_3")
+    found = analysis.analyze("create table x (id int)", catalog, settings)
+    assert isinstance(found, analysis.Script)
+    assert [(a.privilege, a.kind) for a in found.statements[0].accesses] == [(Privilege.TEMP, Kind.DATABASE)]
+
+
+def test_a_path_with_pg_temp_is_not_followed_in_a_string(facts_of: FactsOf) -> None:
+    first, second = facts_of("set search_path = pg_temp, app; create table x (id int)")
+    assert first.opaque is None
+    assert second.opaque is not None

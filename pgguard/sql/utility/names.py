@@ -184,7 +184,9 @@ def _is(env: Environment, written: ast.TypeName, oid: int) -> bool:
 def create_name(env: Environment, name: ast.RangeVar, kind: Kind = Kind.TABLE) -> None:
     """CREATE of a relation; a temporary one needs `temp` on the database instead."""
     env.changes_catalog = True
-    if name.relpersistence == "t" or (name.schemaname or "").startswith("pg_temp"):
+    env.needs_settings = env.needs_settings or not name.schemaname
+    unnamed = not name.schemaname and env.settings.creates_temporary
+    if name.relpersistence == "t" or unnamed or (name.schemaname or "").startswith("pg_temp"):
         env.touch(Privilege.TEMP, Kind.DATABASE, env.catalog.snapshot.database)
         env.unsettles = True  # the session's temporary schema may come into being
     else:
