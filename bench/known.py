@@ -42,7 +42,7 @@ from pgguard.session.server_login import ServerLogin
 from pgguard.wire import backend, frontend
 
 TEXT = b"select name from sales.customers where id = $1"
-_ROW = ('["pg_catalog","public"]', "alice", "alice", "on", "UTF8", None, "off", "0")
+_ROW = ('["pg_catalog","public"]', "alice", "alice", "on", "UTF8", None, "off", "0", "public")
 READY = backend.ready_for_query(b"I")
 STATE = (
     b"1\0\0\0\x042\0\0\0\4" + backend.data_row(_ROW) + backend.command_complete("SELECT 1") + b"3\0\0\0\4" * 2 + READY
