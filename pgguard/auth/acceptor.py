@@ -132,7 +132,7 @@ def _indicators(name: gssapi.Name) -> tuple[str, ...]:
         if attributes is None:
             return ()
         attribute = attributes[_INDICATORS]
-    except (KeyError, GSSError, NotImplementedError):
+    except (KeyError, GSSError, NotImplementedError):  # the last: a GSSAPI library without RFC 6680
         return ()
     if not attribute.authenticated:
         return ()

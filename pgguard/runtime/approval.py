@@ -287,7 +287,7 @@ class Approval:
         error: str | None = None,
     ) -> DecisionMade:
         return DecisionMade(
-            at=timestamp(context.at),
+            at=timestamp(),
             id=self.audit_id(request),
             session=self._login.session,
             moment=request.moment.value,

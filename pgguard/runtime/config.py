@@ -101,7 +101,7 @@ def parse_config(tree: dict[str, Any], path: Path) -> Config:
     def resolve(kind: type, value: Any) -> Any:
         if kind is Path and isinstance(value, str):
             return folder / value
-        raise NotImplementedError(f"no way to read a {kind.__name__}")
+        raise NotImplementedError(f"no way to read a {kind.__name__}")  # what msgspec's dec_hook is to raise
 
     try:
         return msgspec.convert(tree, Config, dec_hook=resolve)

@@ -1,6 +1,7 @@
 """The whole way with asyncpg: extended protocol, prepared statements, cursors and COPY through Kerberos."""
 
 import asyncio
+import json
 from collections.abc import Callable
 
 import asyncpg
@@ -64,6 +65,20 @@ async def test_a_prepared_statement_is_judged_again_at_each_execution(lab: Lab, 
         lab.slapd.remove_from_group("paula", "analysts")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await _keep_asking(statement)
+
+
+async def test_each_repetition_of_a_statement_is_recorded_at_its_own_time(lab: Lab, as_user: AsUser):
+    """The decision of the same second serves again; its record once took over the time of the first, too."""
+    as_user("alice")
+    async with connected(lab, "alice") as connection:
+        statement = await connection.prepare("select count(*) + 4711 from sales.orders")
+        for _ in range(20):
+            await statement.fetchval()
+    records = [json.loads(line) for line in lab.audit.read_text().splitlines() if "+ 4711" in line]
+    binds = [record for record in records if record["moment"] == "bind"]
+    assert len(binds) == 20
+    assert len({record["context"]["at"] for record in binds}) < 20, "no decision has served again"
+    assert len({record["at"] for record in binds}) == 20
 
 
 async def test_a_cursor_reads_in_portions(lab: Lab, as_user: AsUser):
