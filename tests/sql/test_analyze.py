@@ -204,3 +204,56 @@ def test_a_path_with_pg_temp_is_not_followed_in_a_string(facts_of: FactsOf) -> N
     first, second = facts_of("set search_path = pg_temp, app; create table x (id int)")
     assert first.opaque is None
     assert second.opaque is not None
+
+
+@pytest.mark.parametrize("what", ["function f(int)", "routine app.f(int)"])
+def test_a_setting_that_a_function_is_altered_to_is_set(what: str, facts_of: FactsOf) -> None:
+    """Only the `alter` was seen: a call could then forge pgguard.principal, which no client may set."""
+    (facts,) = facts_of(f"alter {what} set PgGuard.principal = 'eve@EXAMPLE.COM' reset work_mem")
+    settings = {a.object.name for a in facts.accesses if (a.privilege, a.kind) == (Privilege.SET, Kind.SETTING)}
+    assert settings == {"pgguard.principal", "work_mem"}
+    assert any((a.privilege, a.kind) == (Privilege.ALTER, Kind.FUNCTION) for a in facts.accesses)
+
+
+def test_a_support_function_is_opaque_by_create_and_by_alter(facts_of: FactsOf) -> None:
+    (facts,) = facts_of("alter function f(int) support s")
+    assert facts.opaque == "a planner support function"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "create type r as range (subtype = float8, subtype_diff = float8mi)",
+        "alter type app.money_range set (receive = float8mi)",
+        "alter operator +(int, int) set (restrict = float8mi, join = none)",
+        "create type app.t (input = float8mi, output = float8mi)",
+    ],
+)
+def test_functions_that_a_definition_names_are_executed(text: str, facts_of: FactsOf) -> None:
+    """A range type's, and those that ALTER gives, were passed over."""
+    (facts,) = facts_of(text)
+    executed = {str(a.object) for a in facts.accesses if a.privilege is Privilege.EXECUTE}
+    assert any("float8mi" in name for name in executed), facts
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "'select name from app.customers where id = 1'",
+        "'with c as (select id from app.customers) select count(*) from c'",
+        "'select app.f(1) + abs(-1)'",
+    ],
+)
+def test_a_body_whose_names_stand_for_themselves_is_judged_as_if_it_ran(body: str, facts_of: FactsOf) -> None:
+    (facts,) = facts_of(f"create function public.h() returns text language sql as {body}")
+    assert facts.opaque is None
+    assert any("app." in str(a.object) for a in facts.accesses)
+
+
+@pytest.mark.parametrize("body", ["select name from customers", "select f(1)", "with c as (table orders) table c"])
+def test_a_body_that_the_search_path_of_a_call_would_read_otherwise_is_opaque(body: str, facts_of: FactsOf) -> None:
+    """It was judged under its maker's path, and then read again under each caller's."""
+    (facts,) = facts_of(f"create function public.h() returns text language sql as '{body}'")
+    assert facts.opaque == "a body in SQL with names that the search_path of each call decides"
+    (atomic,) = facts_of(f"create function public.h() returns text language sql begin atomic; {body}; end")
+    assert atomic.opaque is None, "its names were settled when it was made"

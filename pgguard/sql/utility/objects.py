@@ -158,6 +158,7 @@ def _named(tag: str, privilege: Privilege, kind: Kind, attribute: str) -> Collec
             execute_named(env, getattr(node, attribute_, None) or ())
         for option in getattr(node, "func_options", None) or ():
             execute_named(env, option.arg or ())
+        _options(node, env)
         return tag
 
     return collector
@@ -168,7 +169,15 @@ _FUNCTION_OPTIONS = frozenset({
     "procedure", "restrict", "join", "input", "output", "receive", "send", "typmod_in", "typmod_out", "analyze",
     "subscript", "start", "gettoken", "end", "lextypes", "headline", "init", "lexize", "canonical", "subtype_diff",
 })  # fmt: skip
-"""Options of CREATE AGGREGATE, OPERATOR, TYPE and TEXT SEARCH that name functions which run later."""
+"""Options of CREATE and ALTER AGGREGATE, OPERATOR, TYPE and TEXT SEARCH that name functions which run later."""
+
+
+def _options(node: Any, env: Environment) -> None:
+    """The functions among what a definition is made of; its place depends on the class of the statement."""
+    for attribute in ("definition", "params", "options"):
+        for option in getattr(node, attribute, None) or ():
+            if option.defname in _FUNCTION_OPTIONS and isinstance(option.arg, ast.TypeName):
+                execute_named(env, option.arg)
 
 
 def _domain(tag: str, privilege: Privilege, attribute: str) -> Collector:
@@ -186,9 +195,7 @@ def _domain(tag: str, privilege: Privilege, attribute: str) -> Collector:
 
 def _define(node: ast.DefineStmt, env: Environment) -> str:
     touch(env, _P.CREATE, KINDS[node.kind], functions.names_of(node.defnames))
-    for option in node.definition or ():
-        if option.defname in _FUNCTION_OPTIONS and isinstance(option.arg, ast.TypeName):
-            execute_named(env, option.arg)
+    _options(node, env)
     return tag_of(node.kind, "CREATE")
 
 
@@ -330,7 +337,6 @@ OBJECTS: dict[type, Collector] = {
     ast.GrantStmt: _grant,
     ast.GrantRoleStmt: _grant_role,
     ast.AlterDefaultPrivilegesStmt: _default_privileges,
-    ast.AlterFunctionStmt: _named("ALTER FUNCTION", _P.ALTER, Kind.FUNCTION, "func"),
     ast.CreateSeqStmt: _sequence,
     ast.AlterSeqStmt: _named("ALTER SEQUENCE", _P.ALTER, Kind.SEQUENCE, "sequence"),
     ast.CreateDomainStmt: _domain("CREATE DOMAIN", _P.CREATE, "domainname"),

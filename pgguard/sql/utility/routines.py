@@ -1,23 +1,27 @@
 """Functions, procedures and schemas: statements that hold other statements.
 
 A body in SQL is judged as if it ran, its parameters being columns of a level around it; a body in another language
-cannot be seen into: its creation is the access, with `usage` of the language.
+cannot be seen into: its creation is the access, with `usage` of the language. A body that is a text is read anew at
+each call, under the caller's search_path: so its names must mean the same under every path, that is, be qualified or
+built in. BEGIN ATOMIC is read once (PostgreSQL docs, CREATE FUNCTION, "sql_body").
 """
 
+from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from pglast import ast
 from pglast.enums import FunctionParameterMode
 
 from pgguard.model.access import Kind, Privilege
 from pgguard.sql import functions, types
-from pgguard.sql.environment import Environment, Opaque
+from pgguard.sql.environment import Environment, Opaque, Unresolved
 from pgguard.sql.expressions import walk
 from pgguard.sql.level import Level
 from pgguard.sql.parse import SyntaxProblem, parse
 from pgguard.sql.queries import collect
 from pgguard.sql.scope import Column, Item
-from pgguard.sql.utility.names import Collector, touch
+from pgguard.sql.utility.names import Collector, touch, touch_object
 from pgguard.sql.utility.tables import functions_in
 
 _OUTPUT = frozenset({FunctionParameterMode.FUNC_PARAM_OUT, FunctionParameterMode.FUNC_PARAM_TABLE})
@@ -32,24 +36,45 @@ def _function(node: ast.CreateFunctionStmt, env: Environment) -> str:
     written = options.get("language")
     language = (written.sval or "sql").lower() if isinstance(written, ast.String) else "sql"
     env.touch(Privilege.USAGE, Kind.LANGUAGE, language)
-    for option in node.options or ():
-        if option.defname == "set" and isinstance(option.arg, ast.VariableSetStmt):
-            env.touch(Privilege.SET, Kind.SETTING, (option.arg.name or "all").lower())
-        elif option.defname == "support":
-            raise Opaque("a planner support function")
+    _settings(node.options, env)
     if language == "sql":
         _body(node, options, env)
     return "CREATE PROCEDURE" if node.is_procedure else "CREATE FUNCTION"
 
 
+def _alter_function(node: ast.AlterFunctionStmt, env: Environment) -> str:
+    """What it changes holds at every later call, as what CREATE says does."""
+    touch_object(env, Privilege.ALTER, Kind.FUNCTION, node.func)
+    _settings(node.actions, env)
+    return "ALTER FUNCTION"
+
+
+def _settings(options: Iterable[ast.DefElem] | None, env: Environment) -> None:
+    """The SET clauses, by which calls change settings; a support function runs while statements are planned."""
+    for option in options or ():
+        if option.defname == "set" and isinstance(option.arg, ast.VariableSetStmt):
+            env.touch(Privilege.SET, Kind.SETTING, (option.arg.name or "all").lower())
+        elif option.defname == "support":
+            raise Opaque("a planner support function")
+
+
 def _body(node: ast.CreateFunctionStmt, options: dict[str | None, Any], env: Environment) -> None:
     if "set" in options:
         raise Opaque("a body in SQL whose names a SET clause may change")
-    body: Any = node.sql_body
-    if body is None:
-        body = _parsed(options.get("as"))
-    for statement in _flat(body):
-        _statement(statement, node, env)
+    parameters = _parameters(node, env)
+    if node.sql_body is not None:
+        for statement in _flat(node.sql_body):
+            _statement(statement, parameters, env)
+        return
+    parsed = _parsed(options.get("as"))
+    settings, env.settings = env.settings, msgspec.structs.replace(env.settings, search_path=("pg_catalog",))
+    try:
+        for statement in parsed:
+            _statement(statement, parameters, env)
+    except Unresolved as unresolved:
+        raise Opaque("a body in SQL with names that the search_path of each call decides") from unresolved
+    finally:
+        env.settings = settings
 
 
 def _parsed(written: Any) -> list[Any]:
@@ -69,12 +94,16 @@ def _flat(body: Any) -> list[Any]:
     return [body]
 
 
-def _statement(statement: Any, node: ast.CreateFunctionStmt, env: Environment) -> None:
-    level = Level(env, collect)
+def _parameters(node: ast.CreateFunctionStmt, env: Environment) -> Item:
     names = [
         Column(p.name, types.named(env, p.argType)) for p in node.parameters or () if p.name and p.mode not in _OUTPUT
     ]
-    level.scope.add(Item(functions.names_of(node.funcname)[-1], names))
+    return Item(functions.names_of(node.funcname)[-1], names)
+
+
+def _statement(statement: Any, parameters: Item, env: Environment) -> None:
+    level = Level(env, collect)
+    level.scope.add(parameters)
     if isinstance(statement, ast.ReturnStmt):
         walk(statement.returnval, level)
     elif isinstance(statement, _QUERIES) and getattr(statement, "intoClause", None) is None:
@@ -96,5 +125,6 @@ def _schema(node: ast.CreateSchemaStmt, env: Environment) -> str:
 
 ROUTINES: dict[type, Collector] = {
     ast.CreateFunctionStmt: _function,
+    ast.AlterFunctionStmt: _alter_function,
     ast.CreateSchemaStmt: _schema,
 }
