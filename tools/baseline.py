@@ -48,14 +48,14 @@ LEFT_OUT = {
     "locks and waiting, which can stop others": ("pg_advisory", "pg_try_advisory", "pg_sleep"),
     "maintain indexes and storage, or show where it is": (
         "brin_(summarize|desummarize)", "gin_clean_pending_list", "pg_relation_filenode", "pg_filenode_relation",
-        "pg_relation_filepath", "pg_tablespace_(databases|location)", "currtid",
+        "pg_relation_filepath", "pg_tablespace_databases", "currtid",
     ),
 }  # fmt: skip
 KEPT = frozenset({"pg_advisory_unlock_all"})
 """Begins with a pattern above, and is harmless: drivers' pools call it to reset a session."""
 RELATIONS_LEFT_OUT = re.compile(
-    "pg_statistic|pg_statistic_ext_data|pg_stats.*|pg_authid|pg_shadow|pg_user_mapping.*|pg_largeobject.*|pg_stat_.*"
-    "|pg_statio_.*|pg_file_settings|pg_hba_file_rules|pg_ident_file_mappings|pg_subscription.*|pg_replication_.*"
+    "pg_statistic|pg_statistic_ext_data|pg_stats.*|pg_sequences|pg_authid|pg_shadow|pg_largeobject.*|pg_stat_.*"
+    "|_?pg_user_mapping.*|user_mapping_options|pg_statio_.*|pg_file_settings|pg_hba_file_rules|pg_ident_file_mappings|pg_subscription.*|pg_replication_.*"
     "|pg_locks|pg_prepared_xacts|pg_config|pg_backend_memory_contexts|pg_shmem_allocations.*|pg_dsm_.*"
     "|pg_db_role_setting|pg_aios|pg_wait_events"
 )
@@ -80,7 +80,8 @@ where n.nspname in ('pg_catalog', 'information_schema')
 group by 1, 2
 """
 RELATIONS = """
-select relname from pg_class where relnamespace = 'pg_catalog'::regnamespace and relkind in ('r', 'v') group by 1
+select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname in ('pg_catalog', 'information_schema') and c.relkind in ('r', 'v')
 """
 
 
@@ -97,7 +98,7 @@ async def names(dsn: str) -> tuple[set[str], set[str]]:
     relations = await connection.fetch(RELATIONS)
     await connection.close()
     kept = {f"{schema}.{name}" for schema, name in functions if harmless(name)}
-    return kept, {f"pg_catalog.{name}" for (name,) in relations if not RELATIONS_LEFT_OUT.fullmatch(name)}
+    return kept, {f"{schema}.{name}" for schema, name in relations if not RELATIONS_LEFT_OUT.fullmatch(name)}
 
 
 def rule(name: str, privilege: str, kind: str, patterns: list[str]) -> str:
@@ -117,7 +118,7 @@ async def main(dsns: list[str]) -> None:
         "# other sessions run), and functions whose names begin so, because they\n"
         f"{reasons}rules:\n"
         + rule("connect", "connect", "database", ['"*"'])
-        + rule("catalogs", "select", "table", [*relations, "information_schema.*"])
+        + rule("catalogs", "select", "table", relations)
         + rule("functions", "execute", "function", functions)
         + rule("settings", "set", "setting", sorted(SETTINGS.split()))
         + rule("show", "show", "setting", ['"*"'])

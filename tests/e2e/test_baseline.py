@@ -10,7 +10,7 @@ from .conftest import run_psql
 @pytest.mark.parametrize(
     "command",
     [r"\d", r"\d+", r"\d sales.orders", r"\d+ sales.revenue_by_city", r"\dt *.*", r"\di", r"\dv", r"\df", r"\dn+", r"\du",
-     r"\l", r"\dp", r"\dT", r"\dx", r"\dd", r"\ds", r"\do", r"\dC", r"\ddp", r"\sf pg_catalog.lower(text)"],
+     r"\l", r"\dp", r"\dT", r"\dx", r"\dd", r"\ds", r"\db", r"\do", r"\dC", r"\ddp", r"\sf pg_catalog.lower(text)"],
 )  # fmt: skip
 def test_psql_describes_with_the_baseline_alone(lab: Lab, command: str):
     done = run_psql(lab, "carol", command)

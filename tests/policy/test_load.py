@@ -10,7 +10,7 @@ from pgguard.policy.tree import MAX_DEPTH, MAX_FILE, MAX_NODES
 from pgguard.runtime.rulebook import Rulebook, load_rules, read_folder
 from pgguard.sql.shape import shape_of_text
 
-from .asking import one_of, rule, rules_of
+from .asking import access, one_of, rule, rules_of, says
 
 _INVALID = sorted((Path(__file__).parent / "invalid").glob("*.yaml"))
 _GOOD = "rules: [{name: r, who: everyone, allow: select, on: sales.orders}]"
@@ -175,3 +175,23 @@ def test_the_packages_baseline_loads_with_the_rules_of_the_demo():
     loaded = load_rules(Path(__file__).parents[2] / "rules", None)
     assert "salaries-are-private" in loaded.by_name
     assert all(r.name.startswith("baseline/") is r.baseline for r in loaded.rules)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pg_catalog.pg_authid",
+        "pg_catalog.pg_largeobject",
+        "pg_catalog.pg_sequences",
+        "pg_catalog.pg_stat_activity",
+        "pg_catalog.pg_stats",
+        "pg_catalog.pg_user_mappings",
+        "information_schema.user_mapping_options",
+        "information_schema._pg_user_mappings",
+    ],
+)
+def test_the_packages_baseline_tells_nobody_what_is_others(name):
+    """Passwords of user mappings and the values of sequences once came by a wildcard and by oversight."""
+    rules = load_rules(Path(__file__).parents[2] / "rules", None)
+    assert says(rules, access("select", name, columns=("a",))) == "deny"
+    assert says(rules, access("select", "information_schema.tables", columns=("a",))) == "allow"
