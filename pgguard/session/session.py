@@ -261,7 +261,7 @@ class Session:
                 self._segment = True
             case Frontend.CLOSE:
                 target = frontend.read_target(raw)
-                name = target.name.decode("utf-8", "surrogateescape")
+                name = _known_as(target.name)
                 self._send(raw, Entry(Awaits.CLOSE, name=name, closes_portal=target.kind == ord("P")))
                 self._segment = True
             case Frontend.SYNC:
@@ -278,12 +278,12 @@ class Session:
     def _take_parse(self, message: Message) -> None:
         parse = frontend.read_parse(message.raw)
         prepared = Prepared(parse.text, parse.types)
-        entry = Entry(Awaits.PARSE, name=parse.name.decode("utf-8", "surrogateescape"), prepared=prepared)
+        entry = Entry(Awaits.PARSE, name=_known_as(parse.name), prepared=prepared)
         self._ask_for(message, Moment.PARSE, prepared, entry)
 
     def _take_bind(self, message: Message) -> None:
         bind = frontend.read_bind(message.raw)
-        name = bind.statement.decode("utf-8", "surrogateescape")
+        name = _known_as(bind.statement)
         found = self._replies.expected.parse_in_flight(name)
         if isinstance(found, Barrier):
             self._drain_first(message)
@@ -294,12 +294,12 @@ class Session:
             self._unknown(message, SqlState.INVALID_SQL_STATEMENT_NAME, f"{what} does not exist")
             return
         portal = Portal(prepared, bind.values, bind.formats)
-        entry = Entry(Awaits.BIND, name=bind.portal.decode("utf-8", "surrogateescape"), portal=portal)
+        entry = Entry(Awaits.BIND, name=_known_as(bind.portal), portal=portal)
         self._ask_for(message, Moment.BIND, prepared, entry, portal)
 
     def _take_execute(self, message: Message) -> None:
         execute = frontend.read_execute(message.raw)
-        name = execute.portal.decode("utf-8", "surrogateescape")
+        name = _known_as(execute.portal)
         found = self._replies.expected.bind_in_flight(name)
         if isinstance(found, Barrier):
             self._drain_first(message)
@@ -542,6 +542,16 @@ class Session:
         self._pending_bytes = 0
         self._replies.events.append(Ended())
 
+
+def _known_as(name: bytes) -> str:
+    """The name as the database knows it: it tells statements and portals apart by NAMEDATALEN - 1 bytes.
+
+    # INVARIANT: two names that are one to the database are one here, or one would be judged and the other run.
+    """
+    return name[:_NAME_BYTES].decode("utf-8", "surrogateescape")
+
+
+_NAME_BYTES = 63
 
 _KNOWN = frozenset(Frontend) - {Frontend.PASSWORD}
 
