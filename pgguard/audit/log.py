@@ -145,14 +145,25 @@ class AuditLog:
     def _follow(self) -> None:
         """Go on in the file that has the name now, with its lock held instead of the old one's."""
         while not self._is_current():
-            head = self._head(os.fstat(self._file).st_size)
             fresh = self._open()
             fcntl.flock(fresh, fcntl.LOCK_EX)
+            before = self._head_before()
             os.close(self._file)
             self._file = fresh
             size = os.fstat(fresh).st_size
-            self._chain.head = head if size == 0 else self._head(size)
+            self._chain.head = before if size == 0 else self._head(size)
             self._end = size
+
+    def _head_before(self) -> str:
+        """The head that an empty file under the name goes on from; told under that file's lock.
+
+        It is that of the file we leave, unless another has been closed since: between a rename and the next file's
+        creation the name is free, and whoever comes just then may have slept through more than one rotation.
+        """
+        ours, closed = os.fstat(self._file), closed_files(self.path)
+        if closed and closed[-1].stat().st_mtime_ns >= ours.st_mtime_ns:
+            return last_head(closed[-1])
+        return self._head(ours.st_size)
 
     def _is_current(self) -> bool:
         ours = os.fstat(self._file)

@@ -108,6 +108,19 @@ def test_rotation_while_others_write(tmp_path):
         assert [d.split()[1] for d in details if d.startswith(name + " ")] == [str(n) for n in range(300)]
 
 
+def test_who_slept_through_two_rotations_goes_on_from_the_last(tmp_path):
+    """Seen under load: whoever created the third file went on from the first one's head."""
+    path = tmp_path / "a.jsonl"
+    sleeper, busy = open_log(path), open_log(path)
+    sleeper.append(Changed(NOW, "start", "0"))
+    for turn in (1, 2):
+        busy.rotate(closed_name(path, datetime(2026, 3, 2, 0, turn, tzinfo=UTC)), NOW)
+        busy.append(Changed(NOW, "start", str(turn)))
+    path.rename(closed_name(path, datetime(2026, 3, 2, 0, 3, tzinfo=UTC)))  # and the next file is not there yet
+    sleeper.append(Changed(NOW, "start", "3"))
+    assert [detail for detail in check(path) if len(detail) == 1] == ["0", "1", "2", "3"]
+
+
 def test_logrotate_may_take_the_file_away(tmp_path):
     path = tmp_path / "a.jsonl"
     log = open_log(path)
