@@ -16,7 +16,7 @@ from pgguard.policy.problems import Place, suggest
 from pgguard.policy.reading import Reader
 from pgguard.policy.tree import Mapping, Node, Scalar
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK = ("days", "hours", "dates", "timezone")
 _HOURS = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-4]):([0-5]\d)")
 _MAPPED = IPv6Network("::ffff:0:0/96")
@@ -27,6 +27,11 @@ CONDITION_KEYS = (
     *_CLOCK, "from", "application", "transport", "ticket", "statement", "transaction", "estimated_rows", "reason",
     "state", "is",
 )  # fmt: skip
+TICKET_KEYS = ("indicator", "max_age", "min_left")
+STATEMENT_KEYS = ("where", "kind", "shape")
+WHERE_KEYS = ("equals",)
+WHERE_WORDS = ("absent", "present")
+TRANSACTION_KEYS = ("block", "read_only")
 
 Shaper = Callable[[str], str | None]
 """The shape of a statement; None where it does not parse."""
@@ -96,10 +101,10 @@ class ConditionReader:
 
     def _days(self, place: Place, word: str) -> list[int]:
         first, dash, last = word.lower().partition("-")
-        if first not in _DAYS or (dash and last not in _DAYS):
+        if first not in DAYS or (dash and last not in DAYS):
             self._reader.add(place, f'unknown days "{word}"; write mon, or mon-fri')
             return []
-        begin, end = _DAYS.index(first), _DAYS.index(last or first)
+        begin, end = DAYS.index(first), DAYS.index(last or first)
         return [day % 7 for day in range(begin, end + 1 if end >= begin else end + 8)]
 
     def _hours(self, place: Place, word: str) -> list[tuple[int, int]]:
@@ -154,7 +159,7 @@ class ConditionReader:
         mapping = self._reader.mapping(node, "ticket")
         if mapping is None:
             return None
-        self._reader.known_keys(mapping, ("indicator", "max_age", "min_left"), "ticket")
+        self._reader.known_keys(mapping, TICKET_KEYS, "ticket")
         found: list[c.Condition] = []
         for entry in mapping.entries:
             if entry.key == "indicator":
@@ -169,7 +174,7 @@ class ConditionReader:
         mapping = self._reader.mapping(node, "statement")
         if mapping is None:
             return None
-        self._reader.known_keys(mapping, ("where", "kind", "shape"), "statement")
+        self._reader.known_keys(mapping, STATEMENT_KEYS, "statement")
         found: list[c.Condition | None] = []
         for entry in mapping.entries:
             if entry.key == "where":
@@ -184,12 +189,12 @@ class ConditionReader:
         if isinstance(node, Mapping):
             if self._reader.mapping(node, "where") is None:
                 return None
-            self._reader.known_keys(node, ("equals",), "where")
+            self._reader.known_keys(node, WHERE_KEYS, "where")
             columns = node.get("equals")
             if columns is None:
                 return None
             return c.WhereIs(None, tuple(sorted(word for _, word in self._reader.words(columns, "equals"))))
-        word = self._reader.choice(node, "where", ("absent", "present"))
+        word = self._reader.choice(node, "where", WHERE_WORDS)
         return None if word is None else c.WhereIs(word == "present")
 
     def _tag(self, place: Place, word: str) -> Matcher:
@@ -213,7 +218,7 @@ class ConditionReader:
         mapping = self._reader.mapping(node, "transaction")
         if mapping is None:
             return None
-        self._reader.known_keys(mapping, ("block", "read_only"), "transaction")
+        self._reader.known_keys(mapping, TRANSACTION_KEYS, "transaction")
         found: list[c.Condition] = []
         for entry in mapping.entries:
             value = self._reader.boolean(entry.value, entry.key)

@@ -21,7 +21,8 @@ from pgguard.policy.rule_set import RuleSet
 from pgguard.policy.tree import Entry, Items, Mapping, Node, read_tree
 
 MAX_RULES = 10_000
-_TOP = ("rules", "conditions", "probes", "labels")
+TOP_KEYS = ("rules", "conditions", "probes", "labels")
+LABEL_KEYS = ("comment",)
 
 
 class RuleFile(msgspec.Struct, frozen=True):
@@ -46,8 +47,8 @@ class _Load:
         self._shaper = shaper
 
     def load(self, files: Sequence[RuleFile], baseline: Sequence[RuleFile]) -> RuleSet:
-        own = self._trees(files, _TOP)
-        base = self._trees(baseline, _TOP[:1])
+        own = self._trees(files, TOP_KEYS)
+        base = self._trees(baseline, TOP_KEYS[:1])
         probes = self._probes(own)
         labels = self._labels(own)
         conditions = self._conditions(own, frozenset(probes))
@@ -101,7 +102,7 @@ class _Load:
         if isinstance(node, Mapping):
             if self._reader.mapping(node, "label") is None:
                 return None
-            self._reader.known_keys(node, ("comment",), "label")
+            self._reader.known_keys(node, LABEL_KEYS, "label")
             comment = node.get("comment")
             word = None if comment is None else self._reader.word(comment, "comment")
             return None if word is None else ColumnPattern(word, comment=glob(word))

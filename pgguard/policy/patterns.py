@@ -102,7 +102,7 @@ def unqualified(source: str) -> NamePattern:
     return NamePattern(source, None, _matcher(source, parts[0]))
 
 
-def plain(source: str, *, ignore_case: bool = False) -> NamePattern:
+def plain_name(source: str, *, ignore_case: bool = False) -> NamePattern:
     """A name that is no SQL identifier: a path, a command, a setting, a channel, an OID."""
     return NamePattern(source, None, glob(source, ignore_case=ignore_case))
 

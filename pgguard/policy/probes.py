@@ -5,6 +5,10 @@ import msgspec
 from pgguard.policy.reading import Reader
 from pgguard.policy.tree import Entry
 
+SOURCES = ("sql", "file", "http")
+PARTNERS = {"sql": "database", "http": "json"}
+PROBE_KEYS = (*SOURCES, *PARTNERS.values(), "every")
+
 
 class Probe(msgspec.Struct, frozen=True):
     """Exactly one of `sql` (with `database`), `file` and `http` (with `json`, a dotted path) is set.
@@ -21,24 +25,20 @@ class Probe(msgspec.Struct, frozen=True):
     json: str | None = None
 
 
-_SOURCES = ("sql", "file", "http")
-
-
 def read_probe(reader: Reader, entry: Entry) -> Probe | None:
     mapping = reader.mapping(entry.value, f'probe "{entry.key}"')
     if mapping is None:
         return None
-    reader.known_keys(mapping, (*_SOURCES, "database", "json", "every"), "probe")
-    sources = [key for key in _SOURCES if mapping.get(key) is not None]
+    reader.known_keys(mapping, PROBE_KEYS, "probe")
+    sources = [key for key in SOURCES if mapping.get(key) is not None]
     if len(sources) != 1:
         reader.add(mapping.place, f'probe "{entry.key}" needs exactly one of sql, file, http')
         return None
     texts = {}
-    for key in (*_SOURCES, "database", "json"):
+    for key in PROBE_KEYS[:-1]:
         node = mapping.get(key)
         texts[key] = None if node is None else reader.word(node, key)
-    partner = {"sql": "database", "http": "json"}
-    for source, key in partner.items():
+    for source, key in PARTNERS.items():
         if (texts[source] is not None) is not (texts[key] is not None):
             reader.add(mapping.place, f'probe "{entry.key}": "{source}" and "{key}" go together')
     if texts["http"] is not None and not texts["http"].startswith(("http://", "https://")):

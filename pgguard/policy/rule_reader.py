@@ -9,34 +9,41 @@ from pgguard.model.access import COLUMN_PRIVILEGES, PRIVILEGES_OF, Kind, Privile
 from pgguard.model.decision import Approvers, Covers, Effect
 from pgguard.policy.condition_reader import ConditionReader, is_date
 from pgguard.policy.conditions import AllOf, Condition, Not
-from pgguard.policy.patterns import NamePattern, plain, qualified, unqualified
+from pgguard.policy.patterns import NamePattern, plain_name, qualified, unqualified
 from pgguard.policy.problems import Place, suggest
 from pgguard.policy.reading import Reader
 from pgguard.policy.rule import ColumnPattern, Columns, Mode, Rule, Target, Who
-from pgguard.policy.tree import Items, Mapping, Node, Scalar
+from pgguard.policy.tree import Mapping, Node, Scalar, plain
 
-_EFFECTS = ("allow", "deny", "hold")
-_COMMON = ("name", "who", *_EFFECTS, "on", "columns", "database", "when", "unless", "mode")
-_WITH = {
+EFFECTS = ("allow", "deny", "hold")
+_COMMON = ("name", "who", *EFFECTS, "on", "columns", "database", "when", "unless", "mode")
+KEYS_WITH = {
     Effect.ALLOW: ("max_rows", "until", "owner"),
     Effect.DENY: ("message",),
     Effect.HOLD: ("message", "approvers", "timeout", "covers", "for"),
 }
-RULE_KEYS = (*_COMMON, *dict.fromkeys(key for keys in _WITH.values() for key in keys))
+"""The keys that belong to one effect alone, or to two."""
+RULE_KEYS = (*_COMMON, *dict.fromkeys(key for keys in KEYS_WITH.values() for key in keys))
+REQUIRED_KEYS = ("name", "who", "on")
+WHO_KEYS = ("user", "group", "principal", "not")
+GROUP_KEYS = ("all",)
+COLUMNS_KEYS = ("label", "except")
+PEOPLE_KEYS = ("group", "user")
+APPROVERS_KEYS = (*PEOPLE_KEYS, "count", "alone")
 
 _DDL = frozenset({Privilege.CREATE, Privilege.ALTER, Privilege.DROP})
-_GROUPS: dict[str, frozenset[Privilege]] = {
+PRIVILEGE_GROUPS: dict[str, frozenset[Privilege]] = {
     "read": frozenset({Privilege.SELECT, Privilege.READ}),
     "write": frozenset({
         Privilege.INSERT, Privilege.UPDATE, Privilege.DELETE, Privilege.TRUNCATE, Privilege.WRITE,
     }),
     "ddl": _DDL,
 }  # fmt: skip
-_QUALIFIED = frozenset({
+QUALIFIED = frozenset({
     Kind.TABLE, Kind.SEQUENCE, Kind.FUNCTION, Kind.TYPE, Kind.COLLATION, Kind.CONVERSION, Kind.OPERATOR,
     Kind.OPERATOR_CLASS, Kind.OPERATOR_FAMILY, Kind.TEXT_SEARCH,
 })  # fmt: skip
-_PLAIN = frozenset({Kind.SETTING, Kind.SERVER, Kind.LARGE_OBJECT, Kind.OPAQUE, Kind.CHANNEL, Kind.CAST})
+UNSPLIT = frozenset({Kind.SETTING, Kind.SERVER, Kind.LARGE_OBJECT, Kind.OPAQUE, Kind.CHANNEL, Kind.CAST})
 _PRIVILEGES = [privilege.value for privilege in Privilege]
 
 
@@ -105,7 +112,7 @@ class RuleReader:
         return name
 
     def _effect(self, mapping: Mapping) -> Effect | None:
-        written = [key for key in _EFFECTS if mapping.get(key) is not None]
+        written = [key for key in EFFECTS if mapping.get(key) is not None]
         if len(written) != 1:
             found = " and ".join(written) or "none"
             self._reader.add(mapping.place, f"a rule has exactly one of allow, deny, hold; here: {found}")
@@ -113,9 +120,9 @@ class RuleReader:
         effect = Effect(written[0])
         if self._baseline and effect is not Effect.ALLOW:
             self._reader.add(mapping.place_of(effect), "a baseline has allow rules only")
-        for other, keys in _WITH.items():
+        for other, keys in KEYS_WITH.items():
             for key in keys:
-                if key not in _WITH[effect] and mapping.get(key) is not None and other is not effect:
+                if key not in KEYS_WITH[effect] and mapping.get(key) is not None and other is not effect:
                     self._reader.add(mapping.place_of(key), f'"{key}" does not belong to {effect}')
         return effect
 
@@ -130,14 +137,13 @@ class RuleReader:
         mapping = self._reader.mapping(node, "not" if inside else "who")
         if mapping is None:
             return None
-        known = ("user", "group", "principal") if inside else ("user", "group", "principal", "not")
-        self._reader.known_keys(mapping, known, "who")
+        self._reader.known_keys(mapping, WHO_KEYS[:-1] if inside else WHO_KEYS, "who")
         users, groups, principals = (mapping.get(key) for key in ("user", "group", "principal"))
         exclude = None if inside else mapping.get("not")
         all_groups = groups.get("all") if isinstance(groups, Mapping) else None
         if isinstance(groups, Mapping):
             if self._reader.mapping(groups, "group") is not None:
-                self._reader.known_keys(groups, ("all",), "group")
+                self._reader.known_keys(groups, GROUP_KEYS, "group")
             groups = None
         return Who(
             users=None if users is None else self._reader.globs(users, "user"),
@@ -186,7 +192,7 @@ class RuleReader:
             targets.append(Target(kind, frozenset(privileges), patterns))
         named = ", ".join(key for _, key, _ in kinds)
         for at, word in written:
-            if word.lower() not in used and (word.lower() in _PRIVILEGES or word.lower() in {*_GROUPS, "all"}):
+            if word.lower() not in used and (word.lower() in _PRIVILEGES or word.lower() in {*PRIVILEGE_GROUPS, "all"}):
                 self._reader.add(at, f'{named} has no privilege "{word}"')
         return tuple(targets)
 
@@ -194,10 +200,12 @@ class RuleReader:
         of_kind = frozenset(Privilege) if kind is None else frozenset(PRIVILEGES_OF[kind])
         if word == "all":
             return of_kind if effect is not Effect.ALLOW or kind is None else of_kind - _DDL - {Privilege.GRANT}
-        if word in _GROUPS:
-            return _GROUPS[word] & of_kind
+        if word in PRIVILEGE_GROUPS:
+            return PRIVILEGE_GROUPS[word] & of_kind
         if word not in _PRIVILEGES:
-            self._reader.add(place, f'unknown privilege "{word}"{suggest(word, [*_PRIVILEGES, *_GROUPS, "all"])}')
+            self._reader.add(
+                place, f'unknown privilege "{word}"{suggest(word, [*_PRIVILEGES, *PRIVILEGE_GROUPS, "all"])}'
+            )
             return of_kind
         return frozenset({Privilege(word)}) & of_kind
 
@@ -222,7 +230,7 @@ class RuleReader:
             return Columns(names=self._reader.globs(node, "columns"), excepted=excepted)
         if self._reader.mapping(node, "columns") is None:
             return None
-        self._reader.known_keys(node, ("label",) if excepted else ("label", "except"), "columns")
+        self._reader.known_keys(node, COLUMNS_KEYS[:1] if excepted else COLUMNS_KEYS, "columns")
         inside, label = node.get("except"), node.get("label")
         if inside is not None and label is not None:
             self._reader.add(node.place_of("label"), 'columns have "label" or "except"; write {except: {label: pii}}')
@@ -284,7 +292,7 @@ class RuleReader:
         mapping = self._reader.mapping(node, "approvers")
         if mapping is None:
             return Approvers()
-        self._reader.known_keys(mapping, ("group", "user", "count", "alone"), "approvers")
+        self._reader.known_keys(mapping, APPROVERS_KEYS, "approvers")
         groups, users = self._people(mapping)
         alone = mapping.get("alone")
         alone_map = None if alone is None else self._reader.mapping(alone, "alone")
@@ -304,10 +312,10 @@ class RuleReader:
 
 
 def _pattern_of(kind: Kind | None) -> Callable[[str], NamePattern]:
-    if kind in _QUALIFIED:
+    if kind in QUALIFIED:
         return lambda text: qualified(text, function=kind is Kind.FUNCTION)
-    if kind is None or kind in _PLAIN:
-        return lambda text: plain(text, ignore_case=kind is Kind.SETTING)
+    if kind is None or kind in UNSPLIT:
+        return lambda text: plain_name(text, ignore_case=kind is Kind.SETTING)
     return unqualified
 
 
@@ -317,12 +325,4 @@ def _someone(approvers: Approvers) -> bool:
 
 def canonical(node: Node) -> str:
     """A text that is equal for rules that say the same: keys sorted, comments and layout gone."""
-    return msgspec.json.encode(_value(node), order="sorted").decode()
-
-
-def _value(node: Node) -> object:
-    if isinstance(node, Scalar):
-        return node.value
-    if isinstance(node, Items):
-        return [_value(item) for item in node.items]
-    return {entry.key: _value(entry.value) for entry in node.entries}
+    return msgspec.json.encode(plain(node), order="sorted").decode()

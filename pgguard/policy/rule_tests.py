@@ -3,15 +3,13 @@
 Read with the same care as rules: every error at once, each with its place.
 """
 
-from typing import Any
-
 import msgspec
 
 from pgguard.model.decision import Effect
 from pgguard.policy.circumstances import As, CircumstancesInvalid, read_as
 from pgguard.policy.problems import Place, Problems, RulesInvalid, suggest
 from pgguard.policy.reading import Reader
-from pgguard.policy.tree import Items, Mapping, Node, Scalar, read_tree
+from pgguard.policy.tree import Items, Node, plain, read_tree
 
 _TEST_KEYS = ("name", "as", "sql", "expect", "rules")
 
@@ -89,7 +87,7 @@ def _test(reader: Reader, node: Node) -> RuleTest | None:
 
 def _who(reader: Reader, node: Node) -> As | None:
     try:
-        return read_as(_plain(node))
+        return read_as(plain(node))
     except CircumstancesInvalid as invalid:
         reader.add(node.place, f'"as": {invalid}')
         return None
@@ -114,13 +112,3 @@ def _texts(reader: Reader, node: Node, what: str, *, may_be_empty: bool = False)
         reader.add(node.place, f"{what} is empty; write it out or leave it out")
     words = (reader.word(one, what) for one in nodes)
     return tuple(word for word in words if word is not None)
-
-
-def _plain(node: Node) -> Any:
-    match node:
-        case Scalar():
-            return node.value
-        case Items():
-            return [_plain(item) for item in node.items]
-        case Mapping():
-            return {entry.key: _plain(entry.value) for entry in node.entries}

@@ -55,6 +55,18 @@ class Mapping(msgspec.Struct, frozen=True):
 
 Node = Scalar | Items | Mapping
 
+
+def plain(node: Node) -> Any:
+    """The value without its places, as JSON would hold it."""
+    match node:
+        case Scalar():
+            return node.value
+        case Items():
+            return [plain(item) for item in node.items]
+        case Mapping():
+            return {entry.key: plain(entry.value) for entry in node.entries}
+
+
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = frozenset({"true", "True", "TRUE", "false", "False", "FALSE"})
 _INT = re.compile(r"[-+]?[0-9]{1,300}|0o[0-7]{1,300}|0x[0-9a-fA-F]{1,300}")

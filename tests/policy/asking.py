@@ -1,7 +1,11 @@
 """Rules as text, and what they say to one access: the shortest way to ask in a test."""
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import cache
+from typing import Any
 
+import fastjsonschema
 import msgspec
 
 from pgguard.model.access import COLUMN_PRIVILEGES, Access, Kind, ObjectName, Privilege, Where
@@ -10,7 +14,10 @@ from pgguard.model.decision import Decision
 from pgguard.model.facts import Facts
 from pgguard.policy.decide import decide
 from pgguard.policy.load import RuleFile, load
+from pgguard.policy.problems import Problems
 from pgguard.policy.rule_set import RuleSet
+from pgguard.policy.schema import schema
+from pgguard.policy.tree import plain, read_tree
 from pgguard.sql.shape import shape_of_text
 
 ALICE = Context(user="alice", principal="alice@EXAMPLE.COM", database="shop", at=0.0, groups=("analysts",))
@@ -19,7 +26,27 @@ ALICE = Context(user="alice", principal="alice@EXAMPLE.COM", database="shop", at
 def rules_of(*files: str, baseline: str = "") -> RuleSet:
     """The rule set of these texts, each a file."""
     own = [RuleFile(f"{number}.yaml", text.encode()) for number, text in enumerate(files)]
-    return load(own, [RuleFile("baseline.yaml", baseline.encode())], shape_of_text)
+    loaded = load(own, [RuleFile("baseline.yaml", baseline.encode())], shape_of_text)
+    assert all(fits_schema(file.content) is not False for file in own), "the schema refuses what loads"
+    return loaded
+
+
+@cache
+def _validator() -> Callable[[Any], Any]:
+    return fastjsonschema.compile(schema())
+
+
+def fits_schema(content: bytes) -> bool | None:
+    """Whether a rule file fits the schema for editors; None where it is no document of YAML as rules use it."""
+    problems = Problems()
+    tree = read_tree("file", content, problems)
+    if tree is None or problems.found:
+        return None
+    try:
+        _validator()(plain(tree))
+    except fastjsonschema.JsonSchemaValueException:
+        return False
+    return True
 
 
 def rule(effect: str, on: str = "sales.orders", *more: str, name: str = "r", who: str = "everyone") -> str:
