@@ -14,13 +14,14 @@ from pgguard.auth.acceptor import KerberosError
 from pgguard.auth.identity import MapError
 from pgguard.auth.tls import TlsError
 from pgguard.cli._common import config_option
+from pgguard.holds.store import StoreUnavailable
 from pgguard.policy.problems import RulesInvalid
 from pgguard.runtime.config import Config, ConfigError, load_config
 from pgguard.runtime.logs import set_up_logging
 from pgguard.runtime.server import Server
 from pgguard.runtime.session_trace import start_tracing
 
-_CANNOT_START = (AuditUnavailable, KerberosError, MapError, TlsError, RulesInvalid, ConfigError)
+_CANNOT_START = (AuditUnavailable, KerberosError, MapError, TlsError, RulesInvalid, ConfigError, StoreUnavailable)
 
 
 @click.command()

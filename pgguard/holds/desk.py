@@ -1,118 +1,288 @@
-"""The desk: holds that wait in this process, and the votes on them.
+"""The desk: holds that wait, the votes on them, and the sessions of this node that wait for how they end.
 
-Theory of operation. A session hands in a Hold and waits for its Ending; approvers vote. Everything happens in one
-event loop without an await between the look at a hold and its change, so that two who race count once each. The desk
-keeps no file: a hold lives as long as its session, and what happened to it stands in the audit.
+Theory of operation. A session submits a Hold and gets a Waiting; approvers, on this node or on another, vote. A vote
+changes the record in the store (store.py), which makes racing votes one after the other. The node whose session waits
+hears of each change, looks at the record, and decides whether it is enough: by the groups that the approvers have now,
+which it watches from their vote on. `take` removes the record from the store and gives the votes to the session: from
+then on nobody can use them again. The store going away refuses what is new, and what waits goes on waiting.
+
+Every event is recorded by the node where it happens, before it counts.
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from pgguard.holds.hold import Groups, Hold, Person, Vote, approved, may_alone, may_approve
+from pgguard.holds.store import Record, Store, StoreUnavailable
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_OVERDUE_SECONDS = 60.0
+"""A hold that is this much older than it may get belongs to a session that is lost, with its node."""
+
+_LINGER_SECONDS = 60.0
+"""An Execute may come behind the Bind that waited: so long the approvers' groups stay known."""
 
 
 class VoteRefused(Exception):  # noqa: N818  # it says what happened
     """A vote that does not count; the message says why."""
 
 
-class Ending(msgspec.Struct, frozen=True):
-    """How a hold ended: `approved` with its votes, or refused by a person, in their words."""
+class People(Protocol):
+    """Who is in which group now; known only of those who are watched."""
 
-    approved: bool
-    votes: tuple[Vote, ...] = ()
-    by: str = ""
-    why: str = ""
+    def groups_of(self, user: str) -> Groups: ...
+
+    async def watch(self, user: str) -> None: ...
+
+    def unwatch(self, user: str) -> None: ...
 
 
 @dataclass
-class Pending:
-    number: int
-    hold: Hold
-    ending: "asyncio.Future[Ending]"
-    votes: list[Vote] = field(default_factory=list)
-    closed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when its session waits no more: until then its approvers' groups are watched."""
+class Waiting:
+    """A hold of a session of this node. `ended` is set when people have decided."""
+
+    record: Record
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    taken: bool = False
+    watched: set[str] = field(default_factory=set)
 
 
-Recorder = Callable[[Pending, str, str, str], None]
+Recorder = Callable[[Record, str, str, str], None]
 """Writes what happens to a hold: the hold, the event, by whom, why. What it raises undoes the event."""
 
 
 class Desk:
-    """`groups_of`: a user's groups, as they are now."""
+    """`node`: this one's name, the same after a restart."""
 
-    def __init__(self, groups_of: Callable[[str], Groups], record: Recorder) -> None:
-        self._groups_of = groups_of
+    def __init__(self, store: Store, node: str, people: People, record: Recorder) -> None:
+        self._store = store
+        self._node = node
+        self._people = people
         self._record = record
-        self._pending: dict[int, Pending] = {}
-        self._open: dict[int, Pending] = {}
-        self._last = 0
+        self._waiting: dict[int, Waiting] = {}
+        self._left: dict[int, str] = {}
+        """Holds that could not be removed when their sessions' waiting ended, each with its event."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._news = asyncio.Event()
 
-    @property
-    def pending(self) -> tuple[Pending, ...]:
-        return tuple(self._pending.values())
+    async def start(self) -> None:
+        """Raises StoreUnavailable. Holds whose sessions were lost with an earlier process are closed as such."""
+        await self._store.open(self._heard)
+        await self._close_lost()
 
-    def voted_on_by(self, person: Person) -> tuple[Pending, ...]:
-        """The holds with a vote of theirs whose sessions still wait, or are about to look at the votes again."""
-        return tuple(one for one in self._open.values() if any(vote.person == person for vote in one.votes))
+    async def stop(self) -> None:
+        """After the sessions' end: finish what is under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._store.close()
 
-    def submit(self, hold: Hold) -> Pending:
-        self._last += 1
-        pending = Pending(self._last, hold, asyncio.get_running_loop().create_future())
-        self._record(pending, "held", hold.requester.user, hold.reason)
-        self._pending[pending.number] = self._open[pending.number] = pending
-        return pending
+    # sessions
 
-    def close(self, pending: Pending, event: str) -> None:
-        """Its session waits no more. `event` is recorded where no person had ended it."""
-        pending.closed.set()
-        self._open.pop(pending.number, None)
-        if self._pending.pop(pending.number, None) is not None:
-            self._record(pending, event, "", "")
+    async def submit(self, hold: Hold) -> Waiting:
+        """Raises StoreUnavailable, and what the recorder raises."""
+        adding = self._spawn(self._store.add(self._node, hold))
+        try:
+            record = await asyncio.shield(adding)
+        except asyncio.CancelledError:
+            adding.add_done_callback(self._abandoned)
+            raise
+        waiting = Waiting(record)
+        try:
+            self._record(record, "held", hold.requester.user, hold.reason)
+        except BaseException:
+            self._spawn(self._store.remove(record.number))
+            raise
+        self._waiting[record.number] = waiting
+        return waiting
 
-    def visible(self, pending: Pending, person: Person) -> bool:
-        """Whether this person may see it: who may approve it, and whose it is."""
-        return pending.hold.requester.shares_a_name(person) or self._may(pending, person)
+    async def take(self, waiting: Waiting) -> Record | None:
+        """Use it up: the hold as people have decided it. None: it is gone from the store. Raises StoreUnavailable."""
+        record = await self._whole(self._store.remove(waiting.record.number))
+        waiting.taken = True
+        return record
 
-    def approve(self, number: int, person: Person, why: str) -> bool:
-        """Count a yes; returns whether the statement goes on now. Raises VoteRefused."""
-        pending = self._voted_on(number, person)
-        if any(vote.person.shares_a_name(person) for vote in pending.votes):
-            raise VoteRefused(f"you have approved #{number} already")
+    async def store_back(self) -> None:
+        """Wait for news of the store."""
+        await self._news.wait()
+
+    def close(self, waiting: Waiting, event: str) -> None:
+        """Its session waits no more. `event` is recorded where no person has ended it."""
+        if self._waiting.pop(waiting.record.number, None) is None:
+            return
+        asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._unwatch, waiting.watched)
+        if not waiting.taken:
+            self._spawn(self._remove(waiting.record.number, event))
+
+    def _unwatch(self, users: set[str]) -> None:
+        for user in users:
+            self._people.unwatch(user)
+
+    # people
+
+    async def visible_to(self, person: Person) -> list[Record]:
+        """What this person may see: what they may approve, and what is theirs. Raises StoreUnavailable."""
+        records = await self._whole(self._store.all())
+        return [one for one in records if one.refusal is None and not _overdue(one) and self._visible(one, person)]
+
+    async def approve(self, number: int, person: Person, why: str) -> bool:
+        """Count a yes; returns whether the statement goes on now. Raises VoteRefused and StoreUnavailable."""
         vote = Vote(person, why)
-        votes = (*pending.votes, vote)
-        enough = approved(pending.hold, votes, self._groups_of)
-        alone = why and any(
-            may_alone(one.approvers, person, self._groups_of(person.user)) for one in pending.hold.requirements
-        )
-        self._record(pending, "approved-alone" if enough and alone else "approved", person.principal, why)
-        pending.votes.append(vote)
-        if enough:
-            self._end(pending, Ending(approved=True, votes=votes))
-        return enough
 
-    def refuse(self, number: int, person: Person, why: str) -> None:
-        """One no ends it. Raises VoteRefused."""
-        pending = self._voted_on(number, person)
-        self._record(pending, "refused", person.principal, why)
-        self._end(pending, Ending(approved=False, by=person.user, why=why))
+        def step(record: Record) -> Record:
+            self._check(record, number, person)
+            if any(one.person.shares_a_name(person) for one in record.votes):
+                raise VoteRefused(f"you have approved #{number} already")
+            after = msgspec.structs.replace(record, votes=(*record.votes, vote))
+            self._record(record, self._event(after, vote), person.principal, why)
+            return after
 
-    def _voted_on(self, number: int, person: Person) -> Pending:
-        pending = self._pending.get(number)
-        if pending is None or not self.visible(pending, person):
-            raise VoteRefused(f"no hold #{number} waits for you")
-        if pending.hold.requester.shares_a_name(person):
+        after = await self._vote(number, step)
+        watched: set[str] = set()
+        try:
+            await self._watch(after, watched)
+            return self._enough(after)
+        finally:
+            self._unwatch(watched)
+
+    async def refuse(self, number: int, person: Person, why: str) -> None:
+        """One no ends it. Raises VoteRefused and StoreUnavailable."""
+
+        def step(record: Record) -> Record:
+            self._check(record, number, person)
+            self._record(record, "refused", person.principal, why)
+            return msgspec.structs.replace(record, refusal=Vote(person, why))
+
+        await self._vote(number, step)
+
+    async def _vote(self, number: int, step: Callable[[Record], Record]) -> Record:
+        after = await self._whole(self._store.change(number, step))
+        if after is None:
+            raise _unknown(number)
+        await self._look(number, after)
+        return after
+
+    def _check(self, record: Record, number: int, person: Person) -> None:
+        if record.refusal is not None or _overdue(record) or not self._visible(record, person):
+            raise _unknown(number)
+        if record.hold.requester.shares_a_name(person):
             raise VoteRefused("nobody approves or refuses a statement of their own; cancel it where it waits")
-        return pending
 
-    def _may(self, pending: Pending, person: Person) -> bool:
-        groups = self._groups_of(person.user)
-        return any(may_approve(one.approvers, person, groups) for one in pending.hold.requirements)
+    def _visible(self, record: Record, person: Person) -> bool:
+        groups = self._people.groups_of(person.user)
+        may = any(may_approve(one.approvers, person, groups) for one in record.hold.requirements)
+        return may or record.hold.requester.shares_a_name(person)
 
-    def _end(self, pending: Pending, ending: Ending) -> None:
-        del self._pending[pending.number]
-        if not pending.ending.done():
-            pending.ending.set_result(ending)
+    def _event(self, after: Record, vote: Vote) -> str:
+        groups = self._people.groups_of(vote.person.user)
+        alone = vote.why and any(may_alone(one.approvers, vote.person, groups) for one in after.hold.requirements)
+        return "approved-alone" if alone and self._enough(after) else "approved"
+
+    def _enough(self, record: Record) -> bool:
+        return approved(record.hold, record.votes, self._people.groups_of)
+
+    # news
+
+    def _heard(self, number: int | None) -> None:
+        """Somebody else has changed a hold."""
+        if number is None:
+            self._news.set()
+            self._news = asyncio.Event()
+            self._spawn(self._look_at_all())
+        elif number in self._waiting:
+            self._spawn(self._look(number))
+
+    async def _look_at_all(self) -> None:
+        for number, event in list(self._left.items()):
+            await self._remove(number, event)
+        for number in list(self._waiting):
+            await self._look(number)
+        with contextlib.suppress(StoreUnavailable):  # it is away again; the next news come when it is back
+            await self._close_lost()
+
+    async def _look(self, number: int, record: Record | None = None) -> None:
+        """Whether people have decided what a session of this node waits for."""
+        waiting = self._waiting.get(number)
+        if waiting is None:
+            return
+        try:
+            record = record or await self._store.find(number)
+        except StoreUnavailable as error:
+            _log.warning("%s; hold #%d waits on", error, number)
+            return
+        if record is None:
+            return
+        await self._watch(record, waiting.watched)
+        if record.refusal is not None or self._enough(record):
+            waiting.ended.set()
+
+    async def _watch(self, record: Record, watched: set[str]) -> None:
+        """Know the groups of all who have voted, wherever that was."""
+        for vote in record.votes:
+            if vote.person.user not in watched:
+                watched.add(vote.person.user)
+                await self._people.watch(vote.person.user)
+
+    # the end of holds whose sessions wait no more
+
+    async def _remove(self, number: int, event: str) -> None:
+        try:
+            last = await self._store.remove(number)
+        except StoreUnavailable as error:
+            _log.warning("%s; hold #%d stays in it until it is back", error, number)
+            self._left[number] = event
+            return
+        self._left.pop(number, None)
+        if last is not None and last.refusal is None:
+            self._try_to_record(last, event)
+
+    async def _close_lost(self) -> None:
+        """Raises StoreUnavailable."""
+        for record in await self._store.all():
+            ours = record.node == self._node and record.number not in self._waiting and record.number not in self._left
+            if ours or _overdue(record):
+                await self._remove(record.number, "lost")
+
+    def _abandoned(self, adding: "asyncio.Task[Record]") -> None:
+        """The session has ended while its hold was on its way to the store: nothing was told of it yet."""
+        if not adding.cancelled() and adding.exception() is None:
+            self._spawn(self._store.remove(adding.result().number))
+
+    def _try_to_record(self, record: Record, event: str) -> None:
+        try:
+            self._record(record, event, "", "")
+        except Exception as error:  # noqa: BLE001  # the session has ended, and so has its hold
+            _log.error("the end of hold #%d was not recorded: %s", record.number, error)
+
+    # work that is done whole, whoever waits for it
+
+    def _spawn(self, work: Coroutine[Any, Any, _T]) -> "asyncio.Task[_T]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to whoever waits for it; a removal that failed is made up for at the next start
+
+    async def _whole(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return await asyncio.shield(self._spawn(work))
+
+
+def _unknown(number: int) -> VoteRefused:
+    return VoteRefused(f"no hold #{number} waits for you")
+
+
+def _overdue(record: Record) -> bool:
+    return time.time() > record.hold.since + record.hold.seconds + _OVERDUE_SECONDS

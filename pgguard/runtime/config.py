@@ -13,6 +13,7 @@ import msgspec
 from pgguard.audit.settings import AuditSettings
 from pgguard.auth.settings import DatabaseSettings, KerberosSettings, TlsSettings
 from pgguard.directory.settings import DirectorySettings
+from pgguard.holds.settings import HoldsSettings
 
 
 class ConfigError(Exception):
@@ -71,6 +72,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: RulesSettings
     listen: ListenSettings = ListenSettings()
     limits: LimitSettings = LimitSettings()
+    holds: HoldsSettings = HoldsSettings()
     tls: TlsSettings | None = None
     log: LogSettings = LogSettings()
     metrics: MetricsSettings | None = None

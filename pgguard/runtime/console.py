@@ -10,8 +10,9 @@ import time
 from collections.abc import Sequence
 
 from pgguard.audit.log import AuditUnavailable
-from pgguard.holds.desk import Pending, VoteRefused
+from pgguard.holds.desk import VoteRefused
 from pgguard.holds.hold import Person, shown, wanted
+from pgguard.holds.store import StoreUnavailable
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.runtime.endpoint import Endpoint, EndpointClosed
@@ -88,7 +89,7 @@ class Console:
             self._client.write(refusal_error(Refusal(SqlState.FEATURE_NOT_SUPPORTED, text), "FATAL"))
             return False
         raw = _HEAD.pack(kind, length) + body
-        self._client.write(self._answer(frontend.read_query(raw).text))
+        self._client.write(await self._answer(frontend.read_query(raw).text))
         self._client.write(backend.ready_for_query(b"I"))
         return True
 
@@ -102,45 +103,45 @@ class Console:
             return None
         return Refusal(SqlState.INVALID_AUTHORIZATION_SPECIFICATION, text)
 
-    def _answer(self, text: bytes) -> bytes:
+    async def _answer(self, text: bytes) -> bytes:
         found = _COMMAND.fullmatch(text.decode("utf-8", "replace"))
         try:
             if found is None:
                 return _error(SqlState.SYNTAX_ERROR, "unknown console command; HELP lists them")
             if found["vote"]:
-                return self._vote(found["vote"].upper(), int(found["number"]), (found["why"] or "").replace("''", "'"))
+                return await self._vote(
+                    found["vote"].upper(), int(found["number"]), (found["why"] or "").replace("''", "'")
+                )
             if found["show"]:
-                return _table(("hold", "waits_s", "user", "rule", "needs", "statement"), self._holds())
+                return _table(("hold", "waits_s", "user", "rule", "needs", "statement"), await self._holds())
             if found["one"]:
-                return self._show(int(found["one"]))
+                return await self._show(int(found["one"]))
             return _table(("command", "what"), _HELP) if found["help"] else message(Backend.EMPTY_QUERY_RESPONSE)
         except VoteRefused as refused:
             return _error(SqlState.INSUFFICIENT_PRIVILEGE, str(refused))
         except AuditUnavailable:
             return _error(SqlState.DISK_FULL, "the command could not be recorded, and was refused")
+        except StoreUnavailable as away:
+            return _error(SqlState.CANNOT_CONNECT_NOW, f"{away}; nothing was changed")
 
-    def _visible(self) -> list[Pending]:
-        desk = self._house.desk
-        return [pending for pending in desk.pending if desk.visible(pending, self._person)]
-
-    def _holds(self) -> list[tuple[str, ...]]:
+    async def _holds(self) -> list[tuple[str, ...]]:
         return [
             (
-                str(pending.number),
-                f"{time.time() - pending.hold.since:.0f}",
-                pending.hold.requester.user,
-                ", ".join(one.rule for one in pending.hold.requirements),
-                "; ".join(wanted(one) for one in pending.hold.requirements),
-                shown(pending.hold.text),
+                str(held.number),
+                f"{time.time() - held.hold.since:.0f}",
+                held.hold.requester.user,
+                ", ".join(one.rule for one in held.hold.requirements),
+                "; ".join(wanted(one) for one in held.hold.requirements),
+                shown(held.hold.text),
             )
-            for pending in self._visible()
+            for held in await self._house.desk.visible_to(self._person)
         ]
 
-    def _show(self, number: int) -> bytes:
-        pending = next((one for one in self._visible() if one.number == number), None)
-        if pending is None:
+    async def _show(self, number: int) -> bytes:
+        held = next((one for one in await self._house.desk.visible_to(self._person) if one.number == number), None)
+        if held is None:
             raise VoteRefused(f"no hold #{number} waits for you")
-        hold = pending.hold
+        hold = held.hold
         rows = [
             ("user", hold.requester.user),
             ("principal", hold.requester.principal),
@@ -149,7 +150,7 @@ class Console:
             ("reason", shown(hold.reason)),
             ("in transaction", "yes: locks may be held" if hold.in_transaction else "no"),
             *(("rule", f"{one.rule}: needs {wanted(one)}") for one in hold.requirements),
-            *(("approved by", f"{vote.person.principal} {shown(vote.why)}".strip()) for vote in pending.votes),
+            *(("approved by", f"{vote.person.principal} {shown(vote.why)}".strip()) for vote in held.votes),
             ("tables", shown(", ".join(hold.tables))),
             ("rows estimated", hold.rows),
             *((f"value ${n}", "null" if v is None else shown(v)) for n, v in enumerate(hold.values, 1)),
@@ -157,14 +158,14 @@ class Console:
         ]
         return _table(("what", "is"), rows)
 
-    def _vote(self, verb: str, number: int, why: str) -> bytes:
+    async def _vote(self, verb: str, number: int, why: str) -> bytes:
         if verb == "APPROVE":
-            enough = self._house.desk.approve(number, self._person, why)
+            enough = await self._house.desk.approve(number, self._person, why)
             told = f"hold #{number} is approved, and goes on" if enough else f"hold #{number} needs more approvals"
         elif not why:
             return _error(SqlState.SYNTAX_ERROR, f"REFUSE needs a reason: REFUSE {number} 'why'")
         else:
-            self._house.desk.refuse(number, self._person, why)
+            await self._house.desk.refuse(number, self._person, why)
             told = f"hold #{number} is refused"
         return backend.notice({"S": "NOTICE", "V": "NOTICE", "C": "00000", "M": told}) + backend.command_complete(verb)
 

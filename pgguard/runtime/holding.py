@@ -1,6 +1,7 @@
 """One session's held statements: hands a hold to the desk, keeps the client told, and waits for how it ends."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Generator
@@ -9,8 +10,9 @@ from typing import Any
 import msgspec
 
 from pgguard.audit.log import AuditUnavailable
-from pgguard.holds.desk import Ending, Pending
-from pgguard.holds.hold import Groups, Hold, Person, approved, wanted
+from pgguard.holds.desk import Waiting
+from pgguard.holds.hold import Hold, Person, approved, wanted
+from pgguard.holds.store import Record, StoreUnavailable
 from pgguard.model.access import Kind
 from pgguard.model.context import Context
 from pgguard.model.decision import Decision
@@ -23,18 +25,12 @@ from pgguard.runtime.login import Login
 
 _log = logging.getLogger(__name__)
 
-_REMIND_SECONDS = 60.0
-
-_TRANSACTION_SECONDS = 120.0
-"""The longest wait inside a transaction, whose locks others wait for."""
-
 
 class Grant(msgspec.Struct, frozen=True):
     """An approval that was given: good for what is exactly as it was."""
 
-    hold: Hold
+    record: Record
     facts: tuple[Facts, ...]
-    ending: Ending
 
 
 class Holding:
@@ -64,53 +60,63 @@ class Holding:
             rules=self._house.rulebook.current.identity,
             requirements=judged.decision.holds,
             since=time.time(),
-            seconds=min(limit, _TRANSACTION_SECONDS) if block else limit,
+            seconds=min(limit, self._house.config.holds.transaction_seconds) if block else limit,
         )
 
     def wait(self, hold: Hold, facts: tuple[Facts, ...]) -> Generator[Wait, Any, Grant | Refusal]:
         """Until people have decided, or its time is over. The hold is closed whatever ends the waiting."""
         desk = self._house.desk
-        pending = desk.submit(hold)
+        try:
+            waiting: Waiting = yield Wait(desk.submit(hold))
+        except (StoreUnavailable, AuditUnavailable) as error:
+            _log.error("a statement was refused because it cannot be held: %s", error)  # told in full
+            return Refusal(SqlState.CANNOT_CONNECT_NOW, "the statement could not be held, and was refused")
+        number = waiting.record.number
         event = "withdrawn"
         try:
-            ending: Ending | None = yield Wait(self._until_ended(pending))
-            if ending is None:
+            record: Record | None = yield Wait(self._until_taken(waiting))
+            if record is None:
                 event = "expired"
-                return _refused(f"hold #{pending.number} was not approved within {_minutes(hold.seconds)}", hold)
-            if not ending.approved:
-                return _refused(f"{ending.by} refused hold #{pending.number}: {ending.why}", hold)
-            if not approved(hold, ending.votes, self._groups_of):
-                return _refused(f"an approver of hold #{pending.number} may not approve it any more", hold)
-            return Grant(hold, facts, ending)
+                return _refused(f"hold #{number} was not approved within {_minutes(hold.seconds)}", hold)
+            if record.refusal is not None:
+                by, why = record.refusal.person.user, record.refusal.why
+                return _refused(f"{by} refused hold #{number}: {why}", hold)
+            if record.hold != hold or not approved(hold, record.votes, self._house.people.groups_of):
+                return _refused(f"an approver of hold #{number} may not approve it any more", hold)
+            return Grant(record, facts)
         finally:
-            try:
-                desk.close(pending, event)
-            except AuditUnavailable as error:  # a session must be able to end all the same
-                _log.error("the end of a hold was not recorded: %s", error)  # told in full
+            desk.close(waiting, event)
 
     def good(self, grant: Grant, judged: "Held") -> bool:
         """Whether what was approved is what would run now, under the same rules, by people who still may."""
         return (
             grant.facts == judged.statements
-            and grant.hold.requirements == judged.decision.holds
-            and grant.hold.rules == self._house.rulebook.current.identity
-            and approved(grant.hold, grant.ending.votes, self._groups_of)
+            and grant.record.hold.requirements == judged.decision.holds
+            and grant.record.hold.rules == self._house.rulebook.current.identity
+            and approved(grant.record.hold, grant.record.votes, self._house.people.groups_of)
         )
 
-    def _groups_of(self, user: str) -> Groups:
-        membership = self._house.directory.membership(user)
-        return None if membership is None else membership.groups
-
-    async def _until_ended(self, pending: Pending) -> Ending | None:
-        loop = asyncio.get_running_loop()
-        needs = "; ".join(f"by rule {one.rule}: needs {wanted(one)}" for one in pending.hold.requirements)
-        end = loop.time() + pending.hold.seconds
-        while (left := end - loop.time()) > 0:
-            self._tell(f"held as #{pending.number} {needs}; waiting up to {_minutes(left)}")
-            done, _ = await asyncio.wait({pending.ending}, timeout=min(left, _REMIND_SECONDS))
-            if done:
-                return pending.ending.result()
+    async def _until_taken(self, waiting: Waiting) -> Record | None:
+        """The hold as people have decided it, used up; None where its time is over."""
+        desk, hold = self._house.desk, waiting.record.hold
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(hold.seconds):
+                await self._tell_until_ended(waiting)
+                while True:
+                    try:
+                        return await desk.take(waiting)
+                    except StoreUnavailable:
+                        await desk.store_back()
         return None
+
+    async def _tell_until_ended(self, waiting: Waiting) -> None:
+        number, hold = waiting.record.number, waiting.record.hold
+        needs = "; ".join(f"by rule {one.rule}: needs {wanted(one)}" for one in hold.requirements)
+        end = time.monotonic() + hold.seconds
+        while not waiting.ended.is_set():
+            self._tell(f"held as #{number} {needs}; waiting up to {_minutes(end - time.monotonic())}")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(waiting.ended.wait(), self._house.config.holds.remind_seconds)
 
 
 class Stamp(msgspec.Struct, frozen=True):

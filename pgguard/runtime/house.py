@@ -13,6 +13,7 @@ from pgguard.runtime.catalogs import Catalogs
 from pgguard.runtime.config import Config
 from pgguard.runtime.facts_cache import FactsCache
 from pgguard.runtime.isolation import Isolation
+from pgguard.runtime.known_people import KnownPeople
 from pgguard.runtime.metrics import Metrics
 from pgguard.runtime.rulebook import Rulebook
 from pgguard.sql.analyze import Analysis
@@ -25,6 +26,7 @@ class House:
     directory: Directory
     probes: Board
     audit: AuditLog
+    people: KnownPeople
     desk: Desk
     databases: Databases
     catalogs: Catalogs

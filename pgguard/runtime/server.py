@@ -21,8 +21,8 @@ from pgguard.auth.layers import LayerBroken
 from pgguard.auth.tls import client_facing
 from pgguard.directory.directory import Directory
 from pgguard.directory.membership import Membership
-from pgguard.holds.desk import Desk, Pending
-from pgguard.holds.hold import Groups, Person
+from pgguard.holds.desk import Desk
+from pgguard.holds.store import Record as HeldRecord
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.probes.board import Board
@@ -35,8 +35,10 @@ from pgguard.runtime.console import DATABASE as CONSOLE
 from pgguard.runtime.console import Console
 from pgguard.runtime.endpoint import Endpoint, EndpointClosed
 from pgguard.runtime.facts_cache import FactsCache
+from pgguard.runtime.hold_store import hold_store, node_name
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.isolation import Isolation
+from pgguard.runtime.known_people import KnownPeople
 from pgguard.runtime.login import Login
 from pgguard.runtime.metrics import Family, Metrics, counter, exposition, gauge
 from pgguard.runtime.opening import new_key, open_console, open_session, welcome
@@ -80,13 +82,16 @@ class Server:
         acceptor = Acceptor(config.kerberos)
         tls = None if config.tls is None else client_facing(config.tls)
         self._door = Door(acceptor, IdentityMap(config.kerberos.map, acceptor.realms), tls)
+        directory = Directory(config.directory, loop.time, self._membership_changed)
+        people = KnownPeople(directory)
         self._house = House(
             config=config,
             rulebook=Rulebook(config.rules.path, config.rules.baseline),
-            directory=Directory(config.directory, loop.time, self._membership_changed),
+            directory=directory,
             probes=Board(self._connect, loop.time),
             audit=audit,
-            desk=Desk(self._groups_of, self._record_hold),
+            people=people,
+            desk=Desk(hold_store(config), node_name(config), people, self._record_hold),
             databases=Databases(config.database),
             catalogs=Catalogs(self._connect, config.database.catalog_refresh_seconds),
             cache=FactsCache(_CACHE),
@@ -94,6 +99,7 @@ class Server:
             metrics=Metrics(),
         )
         self._connections: dict[KeyData, Connection] = {}
+        self._consoles = 0
         self._users: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,6 +111,7 @@ class Server:
         host = None if listen.host == "*" else listen.host
         self._house.directory.start()
         self._house.catalogs.start()
+        await self._house.desk.start()
         self._house.probes.use(self._house.rulebook.current.probes)
         await self._house.probes.ready(_PROBES_SECONDS)
         self._record(Changed(timestamp(), "start", f"rules {self._house.rulebook.current.identity}"))
@@ -166,28 +173,21 @@ class Server:
             await connection.ended.wait()
 
     async def _run_console(self, client: Endpoint, login: Login) -> None:
-        """A console session, and the watch over its user's groups for as long as one of their votes waits."""
+        """A console session, which counts like any other."""
+        self._consoles += 1
         self._users[login.user] += 1
         self._addresses[login.address or ""] += 1
         try:
             await Console(self._house, login, client).run()
         finally:
+            self._consoles -= 1
             self._users[login.user] -= 1
             self._addresses[login.address or ""] -= 1
-        person = Person(login.user, str(login.principal))
-        for pending in self._house.desk.voted_on_by(person):
-            await pending.closed.wait()
-        self._house.directory.unwatch(login.user)
+            self._house.directory.unwatch(login.user)
 
-    def _groups_of(self, user: str) -> Groups:
-        membership = self._house.directory.membership(user)
-        return None if membership is None else membership.groups
-
-    def _record_hold(self, pending: Pending, event: str, by: str, why: str) -> None:
-        hold = pending.hold
-        self._house.audit.append(
-            HoldEvent(timestamp(), hold.audit_id, hold.session, str(pending.number), event, by, why)
-        )
+    def _record_hold(self, held: HeldRecord, event: str, by: str, why: str) -> None:
+        hold = held.hold
+        self._house.audit.append(HoldEvent(timestamp(), hold.audit_id, hold.session, str(held.number), event, by, why))
 
     async def _open(self, client: Endpoint, admitted: Admitted, address: str | None) -> Connection:
         login, database = await open_session(self._house, admitted, address)
@@ -220,7 +220,7 @@ class Server:
     def _check_limits(self, user: str, address: str | None) -> None:
         limits = self._config.limits
         checks = (
-            (len(self._connections), limits.sessions, "pgguard has"),
+            (len(self._connections) + self._consoles, limits.sessions, "pgguard has"),
             (self._users[user], limits.sessions_per_user, f'user "{user}" has'),
             (self._addresses[address or ""], limits.sessions_per_address, f"address {address} has"),
         )
@@ -334,6 +334,7 @@ class Server:
             task.cancel()
         if self._watch_page is not None:
             self._watch_page.close()
+        await self._house.desk.stop()
         await self._house.probes.close()
         await self._house.catalogs.close()
         await self._house.directory.close()

@@ -1,7 +1,9 @@
 """Held statements: bob asks, dora and eve decide in the console, all by real psql and real tickets."""
 
 import asyncio
+import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,8 @@ import asyncpg
 import pytest
 
 from pgguard.lab.lab import Lab
+from pgguard.lab.ports import free_port
+from pgguard.lab.proxy import Proxy
 from tests.e2e.conftest import connected, run_psql
 
 _RULES = """
@@ -37,10 +41,14 @@ def _number(lab: Lab) -> str:
 
 @pytest.fixture
 def held(own_lab: Callable[..., Lab], tmp_path: Path) -> Lab:
+    return own_lab(rules=_rules(tmp_path))
+
+
+def _rules(tmp_path: Path) -> Path:
     rules = tmp_path / "rules"
     shutil.copytree("rules", rules)
     (rules / "holds.yaml").write_text(_RULES)
-    return own_lab(rules=rules)
+    return rules
 
 
 async def test_a_statement_waits_for_two_people_and_goes_on(held: Lab, monkeypatch: pytest.MonkeyPatch):
@@ -90,3 +98,49 @@ async def _lost(lab: Lab) -> None:
         await asyncio.to_thread(_number, lab)
         session.terminate()
         await asked
+
+
+@pytest.mark.slow
+def test_a_hold_ends_with_a_process_that_is_killed_and_is_told_of_at_the_next_start(held: Lab):
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(run_psql, held, "bob", _DELETE)
+        assert _number(held) == "1"
+        os.kill(held.proxy.pid, signal.SIGKILL)
+        assert asking.result().stdout == ""
+        held.proxy.stop()
+        held.proxy.start()
+        assert not _console(held, "dora", "show holds")[0]
+        assert '"hold":"1","event":"lost"' in held.audit.read_text()
+        asking = pool.submit(run_psql, held, "bob", _DELETE)
+        assert _number(held) == "2"
+        for who in ("dora", "eve"):
+            _console(held, who, "approve 2")
+        assert asking.result().stdout == "DELETE 0\n"
+
+
+@pytest.mark.slow
+def test_a_statement_that_waits_on_one_node_is_approved_on_another(own_lab: Callable[..., Lab], tmp_path: Path):
+    rules = _rules(tmp_path)
+    lab = own_lab(rules=rules)
+    lab.postgres.run("create database holds")
+    lab.proxy.stop()
+    shared = f'\n[holds]\nstore = "postgres"\ndsn = "{lab.postgres.dsn("holds")}"\n'
+    lab.config.write_text(lab.config.read_text() + shared)
+    lab.proxy.start()
+    port = free_port()
+    config = tmp_path / "second.toml"
+    settings = lab.config.read_text().replace(f"port = {lab.proxy.port}", f"port = {port}")
+    config.write_text(settings.replace(str(lab.audit), str(tmp_path / "second.jsonl")))
+    second = Proxy(config, port, lab.realm.environment(), tied=True)
+    second.start()
+    try:
+        with ThreadPoolExecutor() as pool:
+            asking = pool.submit(run_psql, lab, "bob", _DELETE)
+            number = _number(lab)
+            for who, answer in (("dora", "needs more"), ("eve", "goes on")):
+                done = run_psql(lab, who, f"approve {number}", PGDATABASE="pgguard", PGPORT=str(port))
+                assert answer in done.stderr
+            assert asking.result().stdout == "DELETE 0\n"
+    finally:
+        second.stop()
+    assert '"by":"eve@PGGUARD.TEST"' in (tmp_path / "second.jsonl").read_text()

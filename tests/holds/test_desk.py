@@ -1,93 +1,138 @@
-"""Quorum, by properties: whoever votes in whatever order, nothing is released without the people it needs."""
+"""The desk over a real store: votes that count, votes that do not, and what is left of a hold whose session is lost."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pgguard.holds.desk import Desk, VoteRefused
-from pgguard.holds.hold import Hold, Person, shown
-from pgguard.model.decision import Approvers, HoldRequirement
-
-_GROUPS = {"bob": ("dba",), "dora": ("dba",), "eve": ("dba", "oncall"), "fred": ("security",), "alice": ()}
-
-
-def _hold(*approvers: Approvers) -> Hold:
-    requirements = tuple(HoldRequirement(f"rule{n}", one, 60.0) for n, one in enumerate(approvers))
-    return Hold(
-        "1-1", "1", Person("bob", "bob@X"), "shop", "delete", (), (), "9", None, "", False, "r", requirements, 0, 60
-    )
+from pgguard.holds.desk import Desk, Recorder, VoteRefused
+from pgguard.holds.hold import Person, shown
+from pgguard.holds.sqlite_store import SqliteStore
+from pgguard.holds.store import Record, StoreUnavailable
+from pgguard.model.decision import Approvers
+from tests.holds.people import GROUPS, People, hold, person
 
 
-async def _vote(desk: Desk, number: int, user: str, why: str, principal: str | None = None) -> bool:
+@asynccontextmanager
+async def _desk(folder: Path, record: Recorder = lambda *_: None) -> AsyncIterator[Desk]:
+    desk = Desk(SqliteStore(folder / "holds.sqlite"), "here", People(*GROUPS), record)
+    await desk.start()
     try:
-        return desk.approve(number, Person(user, principal or f"{user}@X"), why)
-    except VoteRefused:
-        return False
+        yield desk
+    finally:
+        await desk.stop()
 
 
-@given(
-    count=st.integers(1, 3), votes=st.lists(st.tuples(st.sampled_from(sorted(_GROUPS)), st.sampled_from(["", "why"])))
-)
-async def test_nothing_is_released_without_its_quorum_of_different_people(count: int, votes: list[tuple[str, str]]):
-    desk = Desk(_GROUPS.get, lambda *_: None)
-    pending = desk.submit(_hold(Approvers(groups=("dba",), count=count, alone_groups=("oncall",))))
-    cast = []
-    for user, why in votes:
-        if not any(user == before for before, _ in cast) and user in {"dora", "eve"} and not pending.ending.done():
-            cast.append((user, why))
-        await _vote(desk, pending.number, user, why)
-    assert pending.ending.done() == (len(cast) >= count or ("eve", "why") in cast)
-
-
-async def test_each_requirement_is_satisfied_on_its_own():
-    desk = Desk(_GROUPS.get, lambda *_: None)
-    pending = desk.submit(_hold(Approvers(groups=("dba",)), Approvers(groups=("security",))))
-    assert not await _vote(desk, pending.number, "dora", "")
-    assert not await _vote(desk, pending.number, "eve", "")
-    assert await _vote(desk, pending.number, "fred", "")
+async def test_each_requirement_is_satisfied_on_its_own(tmp_path: Path):
+    async with _desk(tmp_path) as desk:
+        waiting = await desk.submit(hold(Approvers(groups=("dba",)), Approvers(groups=("security",))))
+        assert not await desk.approve(1, person("dora"), "")
+        assert not await desk.approve(1, person("eve"), "")
+        assert not waiting.ended.is_set()
+        assert await desk.approve(1, person("fred"), "")
+        assert waiting.ended.is_set()
 
 
 @pytest.mark.parametrize(("user", "principal"), [("bob", "other@X"), ("dora", "bob@X")])
-async def test_the_requester_never_votes_under_any_name(user: str, principal: str):
-    desk = Desk(_GROUPS.get, lambda *_: None)
-    pending = desk.submit(_hold(Approvers(groups=("dba",))))
-    with pytest.raises(VoteRefused, match="of their own"):
-        desk.approve(pending.number, Person(user, principal), "")
+async def test_the_requester_never_votes_under_any_name(tmp_path: Path, user: str, principal: str):
+    async with _desk(tmp_path) as desk:
+        await desk.submit(hold(Approvers(groups=("dba",))))
+        with pytest.raises(VoteRefused, match="of their own"):
+            await desk.approve(1, Person(user, principal), "")
 
 
-async def test_one_refusal_ends_it_in_the_words_of_who_refused():
-    desk = Desk(_GROUPS.get, lambda *_: None)
-    pending = desk.submit(_hold(Approvers(groups=("dba",), count=2)))
-    desk.refuse(pending.number, Person("eve", "eve@X"), "not today")
-    assert pending.ending.result().why == "not today"
-    with pytest.raises(VoteRefused, match="no hold #1 waits"):
-        desk.approve(pending.number, Person("dora", "dora@X"), "")
+async def test_one_refusal_ends_it_in_the_words_of_who_refused(tmp_path: Path):
+    async with _desk(tmp_path) as desk:
+        waiting = await desk.submit(hold(Approvers(groups=("dba",), count=2)))
+        await desk.refuse(1, person("eve"), "not today")
+        assert waiting.ended.is_set()
+        with pytest.raises(VoteRefused, match="no hold #1 waits"):
+            await desk.approve(1, person("dora"), "")
+        taken = await desk.take(waiting)
+        assert taken is not None
+        assert taken.refusal is not None
+        assert taken.refusal.why == "not today"
 
 
-async def test_a_vote_that_cannot_be_recorded_does_not_count():
-    def record(_pending: object, event: str, *_: str) -> None:
+async def test_an_approval_is_used_once(tmp_path: Path):
+    async with _desk(tmp_path) as desk:
+        waiting = await desk.submit(hold(Approvers(groups=("dba",))))
+        await desk.approve(1, person("dora"), "")
+        assert (await desk.take(waiting)) is not None
+        assert (await desk.take(waiting)) is None
+
+
+async def test_a_vote_that_cannot_be_recorded_does_not_count(tmp_path: Path):
+    def record(_held: Record, event: str, *_: str) -> None:
         if event == "approved":
             raise OSError
 
-    desk = Desk(_GROUPS.get, record)
-    pending = desk.submit(_hold(Approvers(groups=("dba",))))
-    with pytest.raises(OSError):  # noqa: PT011  # the very one
-        desk.approve(pending.number, Person("dora", "dora@X"), "")
-    assert not pending.votes
+    async with _desk(tmp_path, record) as desk:
+        waiting = await desk.submit(hold(Approvers(groups=("dba",))))
+        with pytest.raises(OSError):  # noqa: PT011  # the very one
+            await desk.approve(1, person("dora"), "")
+        assert not waiting.ended.is_set()
+        assert [one.votes for one in await desk.visible_to(person("dora"))] == [()]
+
+
+async def test_holds_of_lost_sessions_are_closed_as_such_at_the_next_start_and_numbers_go_on(tmp_path: Path):
+    before = SqliteStore(tmp_path / "holds.sqlite")
+    await before.open(lambda _: None)
+    await before.add("here", hold(Approvers(groups=("dba",))))
+    await before.close()
+    events: list[tuple[int, str]] = []
+    async with _desk(tmp_path, lambda held, event, *_: events.append((held.number, event))) as desk:
+        assert events == [(1, "lost")]
+        assert await desk.visible_to(person("dora")) == []
+        assert (await desk.submit(hold(Approvers(groups=("dba",))))).record.number == 2
+
+
+async def test_a_session_that_ends_takes_its_hold_with_it(tmp_path: Path):
+    events: list[str] = []
+    async with _desk(tmp_path, lambda _, event, *__: events.append(event)) as desk:
+        desk.close(await desk.submit(hold(Approvers(groups=("dba",)))), "withdrawn")
+        submitting = asyncio.create_task(desk.submit(hold(Approvers(groups=("dba",)))))
+        await asyncio.sleep(0)  # it is on its way to the store
+        submitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submitting
+    assert events == ["held", "withdrawn"]
+    left = SqliteStore(tmp_path / "holds.sqlite")
+    await left.open(lambda _: None)
+    assert await left.all() == ()
+    await left.close()
+
+
+async def test_a_second_process_does_not_take_the_holds_of_the_first_for_lost_ones(tmp_path: Path):
+    async with _desk(tmp_path):
+        second = SqliteStore(tmp_path / "holds.sqlite")
+        with pytest.raises(StoreUnavailable, match="belong to another pgguard; give each a file of its own"):
+            await second.open(lambda _: None)
+        await second.close()
+
+
+async def test_a_hold_is_kept_whole_in_a_file_for_its_owner_alone(tmp_path: Path):
+    asked = msgspec.structs.replace(hold(Approvers(users=("dora",))), text="délete \x01 '\udcff'".encode("utf-8", "replace").decode())  # fmt: skip
+    async with _desk(tmp_path) as desk:
+        await desk.submit(asked)
+        assert (await desk.visible_to(person("dora")))[0].hold == asked
+        assert (tmp_path / "holds.sqlite").stat().st_mode & 0o077 == 0
+
+
+async def test_a_store_that_cannot_be_opened_says_what_to_do(tmp_path: Path):
+    store = SqliteStore(tmp_path / "missing" / "holds.sqlite")
+    with pytest.raises(StoreUnavailable, match=r"No such file or directory; name another file in \[holds\] path"):
+        await store.open(lambda _: None)
+    await store.close()
+    (tmp_path / "text").write_text("this is no database, and long enough to be seen as such" * 10)
+    store = SqliteStore(tmp_path / "text")
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        await store.open(lambda _: None)
+    await store.close()
 
 
 def test_what_is_shown_cannot_deceive():
     assert shown("a\u202eb\x1b[2J\nc d") == "a\\u202eb\\u001b[2J\nc d"
-
-
-async def test_a_voter_is_remembered_until_the_votes_have_been_looked_at_again():
-    """The session looks at its approvers' groups once more when it goes on. An approver who left the console right
-    after the last vote had been forgotten by then, and the approved statement was refused.
-    """
-    desk = Desk(_GROUPS.get, lambda *_: None)
-    pending = desk.submit(_hold(Approvers(groups=("dba",))))
-    assert await _vote(desk, pending.number, "dora", "")
-    assert desk.voted_on_by(Person("dora", "dora@X")) == (pending,)
-    assert desk.voted_on_by(Person("eve", "eve@X")) == ()
-    desk.close(pending, "withdrawn")
-    assert desk.voted_on_by(Person("dora", "dora@X")) == ()
