@@ -85,6 +85,16 @@ class HoldEvent(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type
     why: str = ""
 
 
+class ConsoleCommand(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="console"):
+    """Written before the command is carried out. `error`: why it was refused."""
+
+    at: str
+    session: str
+    user: str
+    command: str
+    error: str | None = None
+
+
 class Changed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="change"):
     """Something in force changed: `what` is start, stop, rules, directory, rotate or break."""
 
@@ -93,7 +103,9 @@ class Changed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type",
     detail: str = ""
 
 
-Record = SessionStarted | SessionEnded | LoginRefused | DecisionMade | StatementEnded | HoldEvent | Changed
+Record = (
+    SessionStarted | SessionEnded | LoginRefused | DecisionMade | StatementEnded | HoldEvent | ConsoleCommand | Changed
+)
 
 _decoder = msgspec.json.Decoder(Record)
 

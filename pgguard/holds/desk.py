@@ -57,6 +57,9 @@ class Waiting:
     watched: set[str] = field(default_factory=set)
 
 
+News = Callable[[str, Record], None]
+"""Hears of every hold on every node that it is `held`, `approved` by somebody, `refused`, or `ended`."""
+
 Recorder = Callable[[Record, str, str, str], None]
 """Writes what happens to a hold: the hold, the event, by whom, why. What it raises undoes the event."""
 
@@ -70,6 +73,8 @@ class Desk:
         self._people = people
         self._record = record
         self._waiting: dict[int, Waiting] = {}
+        self._seen: dict[int, Record] = {}
+        self.listeners: set[News] = set()
         self._left: dict[int, str] = {}
         """Holds that could not be removed when their sessions' waiting ended, each with its event."""
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -79,6 +84,7 @@ class Desk:
         """Raises StoreUnavailable. Holds whose sessions were lost with an earlier process are closed as such."""
         await self._store.open(self._heard)
         await self._close_lost()
+        self._seen = {record.number: record for record in await self._store.all()}
 
     async def stop(self) -> None:
         """After the sessions' end: finish what is under way."""
@@ -103,12 +109,14 @@ class Desk:
             self._spawn(self._store.remove(record.number))
             raise
         self._waiting[record.number] = waiting
+        self._note(record.number, record)
         return waiting
 
     async def take(self, waiting: Waiting) -> Record | None:
         """Use it up: the hold as people have decided it. None: it is gone from the store. Raises StoreUnavailable."""
         record = await self._whole(self._store.remove(waiting.record.number))
         waiting.taken = True
+        self._note(waiting.record.number, None)
         return record
 
     async def store_back(self) -> None:
@@ -132,7 +140,7 @@ class Desk:
     async def visible_to(self, person: Person) -> list[Record]:
         """What this person may see: what they may approve, and what is theirs. Raises StoreUnavailable."""
         records = await self._whole(self._store.all())
-        return [one for one in records if one.refusal is None and not _overdue(one) and self._visible(one, person)]
+        return [one for one in records if one.refusal is None and not _overdue(one) and self.visible(one, person)]
 
     async def approve(self, number: int, person: Person, why: str) -> bool:
         """Count a yes; returns whether the statement goes on now. Raises VoteRefused and StoreUnavailable."""
@@ -168,16 +176,17 @@ class Desk:
         after = await self._whole(self._store.change(number, step))
         if after is None:
             raise _unknown(number)
-        await self._look(number, after)
+        self._note(number, after)
+        await self._judge(after)
         return after
 
     def _check(self, record: Record, number: int, person: Person) -> None:
-        if record.refusal is not None or _overdue(record) or not self._visible(record, person):
+        if record.refusal is not None or _overdue(record) or not self.visible(record, person):
             raise _unknown(number)
         if record.hold.requester.shares_a_name(person):
             raise VoteRefused("nobody approves or refuses a statement of their own; cancel it where it waits")
 
-    def _visible(self, record: Record, person: Person) -> bool:
+    def visible(self, record: Record, person: Person) -> bool:
         groups = self._people.groups_of(person.user)
         may = any(may_approve(one.approvers, person, groups) for one in record.hold.requirements)
         return may or record.hold.requester.shares_a_name(person)
@@ -198,32 +207,48 @@ class Desk:
             self._news.set()
             self._news = asyncio.Event()
             self._spawn(self._look_at_all())
-        elif number in self._waiting:
+        else:
             self._spawn(self._look(number))
 
     async def _look_at_all(self) -> None:
         for number, event in list(self._left.items()):
             await self._remove(number, event)
-        for number in list(self._waiting):
-            await self._look(number)
         with contextlib.suppress(StoreUnavailable):  # it is away again; the next news come when it is back
             await self._close_lost()
+            records = {record.number: record for record in await self._store.all()}
+            for number in {*self._seen, *records}:
+                self._note(number, records.get(number))
+            for record in records.values():
+                await self._judge(record)
 
-    async def _look(self, number: int, record: Record | None = None) -> None:
-        """Whether people have decided what a session of this node waits for."""
-        waiting = self._waiting.get(number)
-        if waiting is None:
-            return
+    async def _look(self, number: int) -> None:
         try:
-            record = record or await self._store.find(number)
+            record = await self._store.find(number)
         except StoreUnavailable as error:
-            _log.warning("%s; hold #%d waits on", error, number)
+            _log.warning("%s; hold #%d is looked at when it is back", error, number)
             return
-        if record is None:
+        self._note(number, record)
+        if record is not None:
+            await self._judge(record)
+
+    async def _judge(self, record: Record) -> None:
+        """Whether people have decided what a session of this node waits for."""
+        waiting = self._waiting.get(record.number)
+        if waiting is None:
             return
         await self._watch(record, waiting.watched)
         if record.refusal is not None or self._enough(record):
             waiting.ended.set()
+
+    def _note(self, number: int, record: Record | None) -> None:
+        """Tell the listeners what is new about it."""
+        before = self._seen.pop(number, None)
+        if record is not None:
+            self._seen[number] = record
+        event, told = _news(before, record)
+        if told is not None:
+            for listener in list(self.listeners):
+                listener(event, told)
 
     async def _watch(self, record: Record, watched: set[str]) -> None:
         """Know the groups of all who have voted, wherever that was."""
@@ -242,6 +267,7 @@ class Desk:
             self._left[number] = event
             return
         self._left.pop(number, None)
+        self._note(number, None)
         if last is not None and last.refusal is None:
             self._try_to_record(last, event)
 
@@ -286,3 +312,13 @@ def _unknown(number: int) -> VoteRefused:
 
 def _overdue(record: Record) -> bool:
     return time.time() > record.hold.since + record.hold.seconds + _OVERDUE_SECONDS
+
+
+def _news(before: Record | None, now: Record | None) -> tuple[str, Record | None]:
+    if now is None:
+        return "ended", before
+    if before is None:
+        return "held", now
+    if now.refusal is not None and before.refusal is None:
+        return "refused", now
+    return "approved", now if len(now.votes) > len(before.votes) else None

@@ -14,6 +14,7 @@ from pgguard.audit.settings import AuditSettings
 from pgguard.auth.settings import DatabaseSettings, KerberosSettings, TlsSettings
 from pgguard.directory.settings import DirectorySettings
 from pgguard.holds.settings import HoldsSettings
+from pgguard.runtime.console_settings import ConsoleSettings
 
 
 class ConfigError(Exception):
@@ -73,6 +74,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: ListenSettings = ListenSettings()
     limits: LimitSettings = LimitSettings()
     holds: HoldsSettings = HoldsSettings()
+    console: ConsoleSettings = ConsoleSettings()
     tls: TlsSettings | None = None
     log: LogSettings = LogSettings()
     metrics: MetricsSettings | None = None

@@ -25,7 +25,7 @@ from pgguard.runtime.login import Login
 from pgguard.runtime.session_trace import session_trace
 from pgguard.runtime.understanding import Understanding
 from pgguard.session.events import CancelWanted, Ended, Outcome, ParameterChanged
-from pgguard.session.judgement import Refuse, Verdict
+from pgguard.session.judgement import Refuse, TransactionStatus, Verdict
 from pgguard.session.session import Session
 from pgguard.wire import frontend
 
@@ -34,6 +34,12 @@ _log = logging.getLogger(__name__)
 _BACKLOG = 1 << 20
 """Bytes of the client's that may wait behind a message, before the client is not read any more."""
 
+
+_IDLE = {
+    TransactionStatus.IDLE: "idle",
+    TransactionStatus.BLOCK: "idle in transaction",
+    TransactionStatus.FAILED: "idle in transaction (aborted)",
+}
 
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.05, 3600.0
 """Seconds between looks at the ticket's end: the clock may be set meanwhile."""
@@ -208,6 +214,26 @@ class Connection:
         """End the session with a FATAL error, after the statement that runs."""
         self.session.end(refusal)
         self._pump()
+
+    def terminate(self, refusal: Refusal) -> None:
+        """End the session now: what runs is cancelled."""
+        if self.session.running:
+            self._spawn(self._cancel_backend())
+        self.end(refusal)
+
+    @property
+    def statements(self) -> int:
+        """How many have ended."""
+        return self._statements
+
+    @property
+    def doing(self) -> str:
+        """What the session does, in pg_stat_activity's words, and `waiting` for one that is held or looked into."""
+        if self.session.waiting is not None:
+            return "waiting"
+        if self.session.running:
+            return "active"
+        return _IDLE[self.session.status]
 
     def client_hung_up(self) -> bool:
         """A client that sends no more has vanished, unless it has said goodbye and waits for its last answers."""

@@ -1,55 +1,58 @@
 """The console: the database `pgguard` behind the same Kerberos login, where people see and decide what is held.
 
-It speaks the simple protocol, one command a query (psql's way); the commands stand in `_HELP`. Each command is
-authorised by itself, with the groups of that moment; each decision is in the audit before it counts.
+It speaks the simple and the extended protocol (PostgreSQL docs, section 55.2), so that psql and drivers work, with one
+command a message and no parameters; the commands are those of console_commands.py. After LISTEN the client hears of
+each event that its user may see. A client that does not take what is written to it is left.
 """
 
-import re
+import json
 import struct
 import time
-from collections.abc import Sequence
 
-from pgguard.audit.log import AuditUnavailable
-from pgguard.holds.desk import VoteRefused
-from pgguard.holds.hold import Person, shown, wanted
-from pgguard.holds.store import StoreUnavailable
+import msgspec
+
+from pgguard.holds.store import Record
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
+from pgguard.runtime.console_commands import Answer, CommandRefused, Commands, Floor, Row, find
 from pgguard.runtime.endpoint import Endpoint, EndpointClosed
 from pgguard.runtime.house import House
 from pgguard.runtime.login import Login
 from pgguard.session.refusing import refusal_error
 from pgguard.wire import backend, frontend
 from pgguard.wire.constants import Authentication, Backend, Frontend
-from pgguard.wire.framing import ProtocolViolation, message
+from pgguard.wire.framing import ProtocolViolation
 
 DATABASE = "pgguard"
 
 _HEAD = struct.Struct("!BI")
 _LONGEST = 65536
+_UNTAKEN = 16 << 20
+"""Bytes that may wait for the client to read them."""
+_NAMES = 1000
+"""Prepared statements and portals of one session."""
+_CHANNEL = "holds"
 
-_COMMAND = re.compile(
-    r"\s*(?:(?P<show>show\s+holds)|show\s+hold\s+(?P<one>\d{1,9})|(?P<help>(?:show\s+)?help)"
-    r"|(?P<vote>approve|refuse)\s+(?P<number>\d{1,9})(?:\s+'(?P<why>(?:[^']|'')*)')?)?\s*;?\s*",
-    re.IGNORECASE,
-)
 
-_HELP = (
-    ("SHOW HOLDS", "what waits for you, and what of yours waits"),
-    ("SHOW HOLD n", "one of them, in full"),
-    ("APPROVE n ['why']", "your yes; break-glass needs the reason"),
-    ("REFUSE n 'why'", "your no, which ends it; the requester reads the reason"),
-)
+class _Portal(msgspec.Struct):
+    """A command that has been bound; `answer` once it has been carried out, `rows` what is left of it."""
+
+    text: str
+    answer: Answer | None = None
+    rows: tuple[Row, ...] = ()
 
 
 class Console:
     """One person's console session."""
 
-    def __init__(self, house: House, login: Login, client: Endpoint) -> None:
+    def __init__(self, house: House, login: Login, client: Endpoint, floor: Floor) -> None:
         self._house = house
         self._login = login
         self._client = client
-        self._person = Person(login.user, str(login.principal))
+        self._commands = Commands(house, login, floor, self._listen)
+        self._prepared: dict[bytes, str] = {}
+        self._portals: dict[bytes, _Portal] = {}
+        self._skipping = False
 
     async def run(self) -> None:
         """Answer until the client goes."""
@@ -57,9 +60,12 @@ class Console:
         try:
             while await self._one():
                 pass
-        except (EndpointClosed, ProtocolViolation):
+        except ProtocolViolation as violation:
+            self._write(refusal_error(Refusal(SqlState.PROTOCOL_VIOLATION, str(violation)), "FATAL"))
+        except EndpointClosed:
             pass
         finally:
+            self._listen(False)
             self._client.close()
 
     def _welcome(self) -> None:
@@ -73,25 +79,51 @@ class Console:
             ]
         )
 
+    def _write(self, data: bytes) -> None:
+        self._client.write(data)
+        if not self._client.closed and self._client.transport.get_write_buffer_size() > _UNTAKEN:
+            self._client.abort()
+
     async def _one(self) -> bool:
         kind, length = _HEAD.unpack(await self._client.read(_HEAD.size))
         if not 4 <= length <= _LONGEST:
             raise ProtocolViolation(f"console message of {length} bytes")
-        body = await self._client.read(length - 4)
+        raw = _HEAD.pack(kind, length) + await self._client.read(length - 4)
         if kind == Frontend.TERMINATE:
             return False
         refusal = self._barred()
         if refusal is not None:
-            self._client.write(refusal_error(refusal, "FATAL"))
+            self._write(refusal_error(refusal, "FATAL"))
             return False
-        if kind != Frontend.QUERY:
-            text = "the console speaks the simple query protocol only, as psql does"
-            self._client.write(refusal_error(Refusal(SqlState.FEATURE_NOT_SUPPORTED, text), "FATAL"))
-            return False
-        raw = _HEAD.pack(kind, length) + body
-        self._client.write(await self._answer(frontend.read_query(raw).text))
-        self._client.write(backend.ready_for_query(b"I"))
+        if kind == Frontend.SYNC:
+            self._skipping = False
+            self._write(backend.ready_for_query(b"I"))
+        elif not self._skipping:
+            await self._take(kind, raw)
         return True
+
+    async def _take(self, kind: int, raw: bytes) -> None:
+        try:
+            match kind:
+                case Frontend.QUERY:
+                    await self._query(frontend.read_query(raw).text)
+                case Frontend.PARSE:
+                    self._parse(frontend.read_parse(raw))
+                case Frontend.BIND:
+                    self._bind(frontend.read_bind(raw))
+                case Frontend.DESCRIBE:
+                    self._describe(frontend.read_target(raw))
+                case Frontend.EXECUTE:
+                    await self._execute(frontend.read_execute(raw))
+                case Frontend.CLOSE:
+                    self._close(frontend.read_target(raw))
+                case _ if kind != Frontend.FLUSH:  # everything is written at once
+                    raise ProtocolViolation(f"the console takes no message of type 0x{kind:02X}")
+        except CommandRefused as refused:
+            self._write(refusal_error(refused.refusal))
+            self._skipping = kind != Frontend.QUERY
+        if kind == Frontend.QUERY:
+            self._write(backend.ready_for_query(b"I"))
 
     def _barred(self) -> Refusal | None:
         membership = self._house.directory.membership(self._login.user)
@@ -103,77 +135,103 @@ class Console:
             return None
         return Refusal(SqlState.INVALID_AUTHORIZATION_SPECIFICATION, text)
 
-    async def _answer(self, text: bytes) -> bytes:
-        found = _COMMAND.fullmatch(text.decode("utf-8", "replace"))
-        try:
-            if found is None:
-                return _error(SqlState.SYNTAX_ERROR, "unknown console command; HELP lists them")
-            if found["vote"]:
-                return await self._vote(
-                    found["vote"].upper(), int(found["number"]), (found["why"] or "").replace("''", "'")
-                )
-            if found["show"]:
-                return _table(("hold", "waits_s", "user", "rule", "needs", "statement"), await self._holds())
-            if found["one"]:
-                return await self._show(int(found["one"]))
-            return _table(("command", "what"), _HELP) if found["help"] else message(Backend.EMPTY_QUERY_RESPONSE)
-        except VoteRefused as refused:
-            return _error(SqlState.INSUFFICIENT_PRIVILEGE, str(refused))
-        except AuditUnavailable:
-            return _error(SqlState.DISK_FULL, "the command could not be recorded, and was refused")
-        except StoreUnavailable as away:
-            return _error(SqlState.CANNOT_CONNECT_NOW, f"{away}; nothing was changed")
+    # the simple protocol
 
-    async def _holds(self) -> list[tuple[str, ...]]:
-        return [
-            (
-                str(held.number),
-                f"{time.time() - held.hold.since:.0f}",
-                held.hold.requester.user,
-                ", ".join(one.rule for one in held.hold.requirements),
-                "; ".join(wanted(one) for one in held.hold.requirements),
-                shown(held.hold.text),
-            )
-            for held in await self._house.desk.visible_to(self._person)
-        ]
+    async def _query(self, raw: bytes) -> None:
+        text = _decoded(raw)
+        if _empty(text):
+            self._write(backend.empty(Backend.EMPTY_QUERY_RESPONSE))
+            return
+        answer = await self._commands.carry_out(text)
+        columns = _columns(text)
+        rows = b"".join(map(backend.data_row, answer.rows))
+        description = b"" if columns is None else backend.row_description(columns)
+        self._write(_notice(answer) + description + rows + backend.command_complete(answer.tag))
 
-    async def _show(self, number: int) -> bytes:
-        held = next((one for one in await self._house.desk.visible_to(self._person) if one.number == number), None)
-        if held is None:
-            raise VoteRefused(f"no hold #{number} waits for you")
-        hold = held.hold
-        rows = [
-            ("user", hold.requester.user),
-            ("principal", hold.requester.principal),
-            ("database", hold.database),
-            ("from", hold.address or "a socket"),
-            ("reason", shown(hold.reason)),
-            ("in transaction", "yes: locks may be held" if hold.in_transaction else "no"),
-            *(("rule", f"{one.rule}: needs {wanted(one)}") for one in hold.requirements),
-            *(("approved by", f"{vote.person.principal} {shown(vote.why)}".strip()) for vote in held.votes),
-            ("tables", shown(", ".join(hold.tables))),
-            ("rows estimated", hold.rows),
-            *((f"value ${n}", "null" if v is None else shown(v)) for n, v in enumerate(hold.values, 1)),
-            ("statement", shown(hold.text)),
-        ]
-        return _table(("what", "is"), rows)
+    # the extended protocol
 
-    async def _vote(self, verb: str, number: int, why: str) -> bytes:
-        if verb == "APPROVE":
-            enough = await self._house.desk.approve(number, self._person, why)
-            told = f"hold #{number} is approved, and goes on" if enough else f"hold #{number} needs more approvals"
-        elif not why:
-            return _error(SqlState.SYNTAX_ERROR, f"REFUSE needs a reason: REFUSE {number} 'why'")
+    def _parse(self, parse: frontend.Parse) -> None:
+        text = _decoded(parse.text)
+        if not _empty(text) and find(text) is None:
+            raise CommandRefused(SqlState.SYNTAX_ERROR, "unknown console command; HELP lists them")
+        if len(self._prepared) >= _NAMES:
+            raise CommandRefused(SqlState.CONFIGURATION_LIMIT_EXCEEDED, "too many prepared statements in the console")
+        self._prepared[parse.name] = text
+        self._write(backend.empty(Backend.PARSE_COMPLETE))
+
+    def _bind(self, bind: frontend.Bind) -> None:
+        text = self._prepared.get(bind.statement)
+        if text is None:
+            raise CommandRefused(SqlState.INVALID_SQL_STATEMENT_NAME, "this prepared statement does not exist")
+        if bind.values:
+            raise CommandRefused(SqlState.FEATURE_NOT_SUPPORTED, "console commands take no parameters; write them out")
+        if len(self._portals) >= _NAMES:
+            raise CommandRefused(SqlState.CONFIGURATION_LIMIT_EXCEEDED, "too many portals in the console")
+        self._portals[bind.portal] = _Portal(text)
+        self._write(backend.empty(Backend.BIND_COMPLETE))
+
+    def _describe(self, target: frontend.Target) -> None:
+        of_statement = target.kind == ord("S")
+        portal = self._portals.get(target.name)
+        text = self._prepared.get(target.name) if of_statement else None if portal is None else portal.text
+        if text is None:
+            raise CommandRefused(SqlState.INVALID_SQL_STATEMENT_NAME, "what is to be described does not exist")
+        columns = _columns(text)
+        description = backend.empty(Backend.NO_DATA) if columns is None else backend.row_description(columns)
+        self._write((backend.parameter_description(()) if of_statement else b"") + description)
+
+    async def _execute(self, execute: frontend.Execute) -> None:
+        portal = self._portals.get(execute.portal)
+        if portal is None:
+            raise CommandRefused(SqlState.INVALID_CURSOR_NAME, "this portal does not exist")
+        if _empty(portal.text):
+            self._write(backend.empty(Backend.EMPTY_QUERY_RESPONSE))
+            return
+        if portal.answer is None:  # carried out once: an Execute that comes again goes on with the rows
+            portal.answer = await self._commands.carry_out(portal.text)
+            portal.rows = portal.answer.rows
+            self._write(_notice(portal.answer))
+        limit = execute.row_limit if execute.row_limit > 0 else len(portal.rows)
+        rows, portal.rows = portal.rows[:limit], portal.rows[limit:]
+        end = backend.empty(Backend.PORTAL_SUSPENDED) if portal.rows else backend.command_complete(portal.answer.tag)
+        self._write(b"".join(map(backend.data_row, rows)) + end)
+
+    def _close(self, target: frontend.Target) -> None:
+        """As in PostgreSQL, closing what does not exist is no error."""
+        if target.kind == ord("S"):
+            self._prepared.pop(target.name, None)
         else:
-            await self._house.desk.refuse(number, self._person, why)
-            told = f"hold #{number} is refused"
-        return backend.notice({"S": "NOTICE", "V": "NOTICE", "C": "00000", "M": told}) + backend.command_complete(verb)
+            self._portals.pop(target.name, None)
+        self._write(backend.empty(Backend.CLOSE_COMPLETE))
+
+    # news
+
+    def _listen(self, listening: bool) -> None:
+        listeners = self._house.desk.listeners
+        (listeners.add if listening else listeners.discard)(self._tell)
+
+    def _tell(self, event: str, record: Record) -> None:
+        if self._barred() is None and self._house.desk.visible(record, self._commands.person):
+            self._write(backend.notification(0, _CHANNEL, json.dumps({"hold": record.number, "event": event})))
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
-    data = b"".join(backend.data_row(row) for row in rows)
-    return backend.row_description(columns) + data + backend.command_complete("SHOW")
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise CommandRefused(SqlState.CHARACTER_NOT_IN_REPERTOIRE, "the command is not UTF-8") from error
 
 
-def _error(sqlstate: SqlState, text: str) -> bytes:
-    return refusal_error(Refusal(sqlstate, text))
+def _empty(text: str) -> bool:
+    return not text.strip("; \t\r\n")
+
+
+def _columns(text: str) -> tuple[str, ...] | None:
+    found = find(text)
+    return None if found is None else found[0].columns
+
+
+def _notice(answer: Answer) -> bytes:
+    if not answer.notice:
+        return b""
+    return backend.notice({"S": "NOTICE", "V": "NOTICE", "C": "00000", "M": answer.notice})

@@ -178,7 +178,7 @@ class Server:
         self._users[login.user] += 1
         self._addresses[login.address or ""] += 1
         try:
-            await Console(self._house, login, client).run()
+            await Console(self._house, login, client, self).run()
         finally:
             self._consoles -= 1
             self._users[login.user] -= 1
@@ -258,11 +258,21 @@ class Server:
     # those who watch
 
     def _page(self) -> str:
-        return exposition([*self._house.metrics.families(), *self._gauges()])
+        return exposition(self.families())
+
+    def families(self) -> Iterator[Family]:
+        """All that is counted and measured."""
+        yield from self._house.metrics.families()
+        yield from self._gauges()
+
+    def connections(self) -> list[Connection]:
+        """The sessions that are open now."""
+        return list(self._connections.values())
 
     def _gauges(self) -> Iterator[Family]:
         house = self._house
         yield gauge("sessions", "Open sessions.", len(self._connections))
+        yield gauge("console_sessions", "Open sessions of the console.", self._consoles)
         yield counter("facts_cache_hits_total", "Statements whose facts were known.", house.cache.hits)
         yield counter("facts_cache_misses_total", "Statements that had to be analysed.", house.cache.misses)
         yield gauge("directory_up", "Whether the directory answered last.", int(house.directory.error is None))

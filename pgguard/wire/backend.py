@@ -112,3 +112,18 @@ def command_complete(tag: str) -> bytes:
 
 def read_command_tag(raw: bytes) -> str:
     return Body(raw).string().decode("utf-8", "replace")
+
+
+def empty(kind: Backend) -> bytes:
+    """One of the messages without content: ParseComplete, BindComplete, NoData and their like."""
+    return message(kind, b"")
+
+
+def parameter_description(types: Sequence[int]) -> bytes:
+    return message(Backend.PARAMETER_DESCRIPTION, _INT16.pack(len(types)) + b"".join(_INT32.pack(oid) for oid in types))
+
+
+def notification(process: int, channel: str, payload: str) -> bytes:
+    return message(
+        Backend.NOTIFICATION_RESPONSE, _INT32.pack(process) + channel.encode() + b"\0" + payload.encode() + b"\0"
+    )

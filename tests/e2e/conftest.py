@@ -54,10 +54,9 @@ async def connected(lab: Lab, user: str, **options: object) -> AsyncIterator[asy
         host=lab.proxy.host,
         port=lab.proxy.port,
         user=user,
-        database=lab.plan.database,
         gsslib="gssapi",
         timeout=20,
-        **options,
+        **{"database": lab.plan.database, **options},
     )
     try:
         yield connection

@@ -1,0 +1,129 @@
+"""The console by psql, asyncpg and psycopg: who may see and do what, and what of it is on record."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import psycopg
+import pytest
+
+from pgguard.lab.lab import Lab, Plan
+from tests.e2e.conftest import connected, run_psql
+
+_RULES = """
+rules:
+  - {name: two-dbas, who: {group: writers}, hold: delete, on: sales.orders, approvers: {group: dba, count: 2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(servers: Path) -> Iterator[Lab]:
+    rules = servers / "console-rules"
+    shutil.copytree("rules", rules)
+    (rules / "holds.yaml").write_text(_RULES)
+    with Lab(Plan(servers / "console", rules=rules, settings=('console.admin_groups=["dba"]',))) as running:
+        yield running
+
+
+def _console(lab: Lab, user: str, *commands: str) -> subprocess.CompletedProcess[str]:
+    return run_psql(lab, user, *commands, PGDATABASE="pgguard")
+
+
+def _lines(lab: Lab, user: str, command: str) -> list[list[str]]:
+    return [line.split("|") for line in _console(lab, user, command).stdout.splitlines()]
+
+
+def test_administrators_see_what_is_in_force(lab: Lab):
+    assert ["two-dbas", "hold", "enforce", "group writers"] in [row[:4] for row in _lines(lab, "dora", "show rules")]
+    assert ["writers", "writers"] in _lines(lab, "dora", "show groups of bob")
+    assert "console_sessions||1" in _console(lab, "dora", "show stats").stdout
+    assert 'does not know "nobody"' in _console(lab, "dora", "show groups of nobody").stderr
+
+
+@pytest.mark.parametrize("command", ["show rules", "show stats", "reload", "show groups of dora"])
+def test_others_do_not(lab: Lab, command: str):
+    answer = _console(lab, "alice", command)
+    assert "42501: permission denied: it is for members of [console] admin_groups" in answer.stderr
+    assert not answer.stdout
+
+
+def test_everybody_sees_their_own(lab: Lab):
+    assert ["analysts", "analysts"] in _lines(lab, "alice", "show groups of alice")
+    listed = _console(lab, "alice", "help").stdout
+    assert "APPROVE n" in listed
+    assert "RELOAD" not in listed
+
+
+def test_a_reload_tells_what_is_wrong_and_what_is_in_force(lab: Lab):
+    broken = lab.rules / "broken.yaml"
+    broken.write_text("rules: [{name: x}]")
+    try:
+        assert "those in force stay: " in _console(lab, "dora", "reload").stderr
+    finally:
+        broken.unlink()
+    assert "rules in force: " in _console(lab, "dora", "reload").stderr
+
+
+async def test_sessions_are_listed_and_ended_by_whoever_may(lab: Lab, as_user: Callable[[str], None]):
+    as_user("alice")
+    async with connected(lab, "alice") as session:
+        await session.execute("begin")
+        (row,) = await asyncio.to_thread(_lines, lab, "alice", "show sessions")
+        assert [row[1], row[3], row[6]] == ["alice", "shop", "idle in transaction"]
+        assert await asyncio.to_thread(_lines, lab, "bob", "show sessions") == []
+        answer = await asyncio.to_thread(_console, lab, "bob", f"terminate {row[0]}")
+        assert f'no session "{row[0]}" for you' in answer.stderr
+        await asyncio.to_thread(_console, lab, "dora", f"terminate {row[0]}")
+        with pytest.raises((asyncpg.AdminShutdownError, asyncpg.InterfaceError)):
+            await session.execute("commit")
+
+
+def test_each_command_is_on_record_with_what_was_refused(lab: Lab):
+    _console(lab, "alice", "show holds", "reload", "select 1")
+    records = [json.loads(line) for line in lab.audit.read_text().splitlines()]
+    mine = [(r["command"], r.get("error", "")[:10]) for r in records if r["type"] == "console" and r["user"] == "alice"]
+    assert mine[-3:] == [("show holds", ""), ("reload", "permission"), ("select 1", "unknown co")]
+
+
+async def test_asyncpg_prepares_fetches_and_hears_of_events(lab: Lab, as_user: Callable[[str], None]):
+    as_user("dora")
+    async with connected(lab, "dora", database="pgguard") as console:
+        heard: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+        await console.add_listener("holds", lambda *told: heard.put_nowait(json.loads(told[3])))
+        asking = asyncio.create_task(asyncio.to_thread(run_psql, lab, "bob", "delete from sales.orders where id = -1"))
+        held = await asyncio.wait_for(heard.get(), 20)
+        assert held["event"] == "held"
+        (row,) = await console.fetch("show holds")
+        assert (row["hold"], row["user"]) == (str(held["hold"]), "bob")
+        assert (await console.fetchrow(f"show hold {row['hold']}"))["is"] == "bob", "the first row of many"
+        await console.execute(f"approve {row['hold']}")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="already"):
+            await console.fetch(f"approve {row['hold']}")
+        await console.execute(f"refuse {row['hold']} 'no'")
+        assert [(await asyncio.wait_for(heard.get(), 20))["event"] for _ in range(3)] == [
+            "approved",
+            "refused",
+            "ended",
+        ]
+        assert "dora refused hold" in (await asking).stderr
+        with pytest.raises(asyncpg.PostgresSyntaxError):
+            await console.fetch("select 1")
+        assert await console.fetch("show holds") == []
+
+
+def test_psycopg_works_with_its_transactions(lab: Lab, as_user: Callable[[str], None]):
+    as_user("dora")
+    where = f"host=localhost port={lab.proxy.port} user=dora dbname=pgguard gssencmode=prefer"
+    with psycopg.connect(where) as console:
+        assert console.execute("show rules", prepare=True).fetchall()
+        assert [column.name for column in console.execute("show holds").description or ()][:2] == ["hold", "waits_s"]
+        with pytest.raises(psycopg.errors.SyntaxError):
+            console.execute("show hold %s", [1])
+        with console.pipeline():
+            first, second = console.execute("show stats"), console.execute("help")
+            assert first.fetchall()
+            assert second.fetchall()
