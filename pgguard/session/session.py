@@ -48,6 +48,7 @@ from pgguard.wire.framing import FrontendFramer, Message, ProtocolViolation
 _QUESTION_NAME = b"pgguard.question"
 
 _ENDS_SKIPPING = frozenset({Frontend.SYNC, Frontend.FLUSH, Frontend.TERMINATE})
+_PREPARING = frozenset({Awaits.PARSE, Awaits.DESCRIBE, Awaits.CLOSE})
 _COPY_MESSAGES = frozenset({Frontend.COPY_DATA, Frontend.COPY_DONE, Frontend.COPY_FAIL})
 
 
@@ -79,6 +80,8 @@ class Session:
         self._pending: deque[Message] = deque()
         self._pending_bytes = 0
         self._to_server: list[bytes] = []
+        self._preparing = 0
+        """How many of the last ones there run nothing: Parse, Describe, Close."""
         self._replies = Replies(dict(parameters))
         self._waiting: _Waiting | None = None
         self._requests = 0
@@ -139,7 +142,15 @@ class Session:
         return self._replies.take_output()
 
     def take_server(self) -> list[bytes]:
-        output, self._to_server = self._to_server, []
+        """What goes to the database now.
+
+        What only prepares the message that waits elsewhere stays behind with it: with a Parse PostgreSQL begins to
+        count statement_timeout, which is not meant for people's time.
+        """
+        waits = self._waiting is not None and self._waiting.stage is _Stage.ELSEWHERE
+        cut = len(self._to_server) - (self._preparing if waits else 0)
+        output, self._to_server = self._to_server[:cut], self._to_server[cut:]
+        self._preparing = len(self._to_server)
         return output
 
     def take_events(self) -> list[Event]:
@@ -235,7 +246,7 @@ class Session:
         kind = message.type
         if kind in _COPY_MESSAGES:
             self._replies.copied_in(message)
-            self._to_server.append(message.raw)
+            self._put(message.raw)
         elif kind == Frontend.TERMINATE:
             self._terminate()
         elif kind not in {Frontend.SYNC, Frontend.FLUSH}:
@@ -269,7 +280,7 @@ class Session:
                 self._segment = self._skipping = False
                 self._replies.skipping = False
             case Frontend.FLUSH:
-                self._to_server.append(raw)
+                self._put(raw)
             case Frontend.TERMINATE:
                 self._leave()
             case _:
@@ -327,7 +338,7 @@ class Session:
     def _flush_segment(self) -> None:
         """Make the database answer what it has: without a Sync it would hold its replies back."""
         if self._segment and not self._flushed:
-            self._to_server.append(frontend.flush())
+            self._put(frontend.flush())
             self._flushed = True
 
     def _leave(self) -> None:
@@ -341,10 +352,10 @@ class Session:
         self._leaving = True
         self._pending.clear()
         self._pending_bytes = 0
-        self._to_server.append(frontend.terminate())
+        self._put(frontend.terminate())
 
     def _terminate(self) -> None:
-        self._to_server.append(frontend.terminate())
+        self._put(frontend.terminate())
         self._finish()
 
     # judgement
@@ -452,8 +463,14 @@ class Session:
 
     def _send(self, raw: bytes, entry: Entry) -> None:
         self._to_server.append(raw)
+        self._preparing = self._preparing + 1 if entry.awaits in _PREPARING else 0
         self._flushed = False
         self._replies.expect(entry)
+
+    def _put(self, raw: bytes) -> None:
+        """What needs no entry: no reply belongs to it by its position."""
+        self._to_server.append(raw)
+        self._preparing = 0
 
     # questions of pgguard's own
 
@@ -527,7 +544,7 @@ class Session:
         if self._replies.copying_in:
             # the database would wait for the client's data, of which none is taken any more
             self._replies.copying_in = False
-            self._to_server.append(frontend.copy_fail(b"the session ends"))
+            self._put(frontend.copy_fail(b"the session ends"))
         if len(self._replies.expected):
             self._flush_segment()
             return

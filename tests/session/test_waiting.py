@@ -1,0 +1,57 @@
+"""What the database has of a message that waits elsewhere: nothing."""
+
+import pytest
+
+from pgguard.session.judgement import Allow, Answer, Later, Moment, Names, Request, Verdict
+from pgguard.session.session import Session
+from pgguard.wire import frontend
+
+_PARSE = frontend.parse(b"", b"select 1")
+_BIND = frontend.bind(b"", b"")
+_EXECUTE = frontend.execute(b"")
+
+
+class HoldAtBind:
+    """`allows`: how many Binds pass before one waits."""
+
+    def __init__(self, allows: int) -> None:
+        self._allows = allows
+
+    def judge(self, request: Request, names: Names) -> Verdict:
+        if request.moment is not Moment.BIND:
+            return Allow((None,))
+        self._allows -= 1
+        return Allow((None,)) if self._allows >= 0 else Later()
+
+    def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
+        raise AssertionError("nothing was asked")
+
+
+@pytest.mark.parametrize("piece", [1000, 1])
+def test_a_parse_waits_with_the_bind_behind_it(piece: int):
+    """A Parse passed at once and the hold came at the Bind: PostgreSQL's statement_timeout ran while people decided."""
+    session = Session(HoldAtBind(0), limit=1 << 20, parameters={})
+    burst = _PARSE + _BIND + _EXECUTE + frontend.sync()
+    for start in range(0, len(burst), piece):
+        session.client_data(burst[start : start + piece])
+    assert session.waiting is not None
+    assert session.take_server() == []
+    session.resolve(session.waiting.number, Allow((None,)))
+    assert b"".join(session.take_server()) == burst
+
+
+def test_what_ran_before_goes_on():
+    session = Session(HoldAtBind(1), limit=1 << 20, parameters={})
+    before, after = _PARSE + _BIND + _EXECUTE, frontend.parse(b"b", b"select 2") + frontend.bind(b"", b"b")
+    session.client_data(before + after)
+    assert b"".join(session.take_server()) == before
+    assert session.waiting is not None
+    session.resolve(session.waiting.number, Allow((None,)))
+    assert b"".join(session.take_server()) == after
+
+
+def test_a_flush_is_not_kept_back():
+    """Whoever asks for its replies gets them."""
+    session = Session(HoldAtBind(0), limit=1 << 20, parameters={})
+    session.client_data(_PARSE + frontend.flush() + _BIND)
+    assert b"".join(session.take_server()) == _PARSE + frontend.flush()
