@@ -1,0 +1,122 @@
+"""The attack corpus: YAML files of attempts, families of them written once, to one Attempt each.
+
+    class: columns
+    attacks:
+      - name: a row as a value of one column        # family: one attempt an entry of `each`
+        sql: select <<as>> from sales.customers c
+        each: {as: ["c::text", "row_to_json(c)"]}
+
+`as` is who tries (mallory); `sql` one query string, or several, sent one after the other on one connection; `own`: the
+connection is not used again, since the attack changes what it is; `options`: startup parameters; `copy`: what is sent
+when the server asks for COPY data; `tells`: that the database answers with rows is what was wanted, whatever is in them. `psql` is a script for psql instead, `protocol` a list of messages (protocol.py).
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+FOLDER = Path(__file__).parent / "corpus"
+
+
+class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of a file, before its families are spread out."""
+
+    name: str
+    sql: str | tuple[str, ...] = ()
+    psql: str = ""
+    protocol: tuple[Any, ...] = ()
+    each: dict[str, tuple[str, ...] | dict[str, str]] = {}
+    user: str = msgspec.field(default="mallory", name="as")
+    own: bool = False
+    options: dict[str, str] = {}
+    copy: str = ""
+    tells: bool = False
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kind: str = msgspec.field(name="class")
+    attacks: tuple[Attack, ...] = ()
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """What one client tries: `sql`, `psql` or `protocol`."""
+
+    name: str
+    kind: str
+    user: str
+    sql: tuple[str, ...] = ()
+    psql: str = ""
+    protocol: tuple[Any, ...] = ()
+    own: bool = False
+    options: Mapping[str, str] = {}
+    copy: str = ""
+    tells: bool = False
+
+
+def attempts() -> list[Attempt]:
+    """The whole corpus, in the order of the files. Raises ValueError for two attempts of one name or one content."""
+    found = [attempt for path in sorted(FOLDER.glob("*.yaml")) for attempt in _read(path)]
+    for key in (
+        lambda a: (a.kind, a.name),
+        lambda a: (a.user, a.sql, a.psql, repr(a.protocol), repr(a.options), a.copy),
+    ):
+        seen: dict[Any, Attempt] = {}
+        for attempt in found:
+            if (other := seen.setdefault(key(attempt), attempt)) is not attempt:
+                raise ValueError(f"{attempt.kind}: {attempt.name!r} and {other.name!r} are one attempt")
+    return found
+
+
+def _read(path: Path) -> Iterator[Attempt]:
+    try:
+        file = msgspec.yaml.decode(path.read_bytes(), type=File)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    for attack in file.attacks:
+        yield from _spread(file.kind, attack)
+
+
+def _spread(kind: str, attack: Attack) -> Iterator[Attempt]:
+    sql = (attack.sql,) if isinstance(attack.sql, str) else attack.sql
+    choices = [
+        [
+            (variable, name, text)
+            for name, text in (each.items() if isinstance(each, dict) else zip(each, each, strict=True))
+        ]
+        for variable, each in attack.each.items()
+    ]
+    for choice in product(*choices):
+        values = {variable: text for variable, _, text in choice}
+        yield Attempt(
+            name=": ".join([attack.name, *(name for _, name, _ in choice)]),
+            kind=kind,
+            user=attack.user,
+            sql=tuple(_filled(text, values) for text in sql),
+            psql=_filled(attack.psql, values),
+            protocol=tuple(_filled_in(step, values) for step in attack.protocol),
+            own=attack.own,
+            options={name: _filled(value, values) for name, value in attack.options.items()},
+            copy=_filled(attack.copy, values),
+            tells=attack.tells,
+        )
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(f"<<{name}>>", value)
+    return text
+
+
+def _filled_in(step: Any, values: Mapping[str, str]) -> Any:
+    match step:
+        case str():
+            return _filled(step, values)
+        case dict():
+            return {key: _filled_in(value, values) for key, value in step.items()}
+        case list():
+            return [_filled_in(item, values) for item in step]
+        case _:
+            return step
