@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 ZERO = "0" * 64
-_PREFIX = len('{"hash":"') + 64 + len('","previous":"') + 64 + len('",')
+LINKED = len('{"hash":"') + 64 + len('","previous":"') + 64 + len('",')
+"""Where the record begins in a line."""
 
 
 class Flaw(NamedTuple):
@@ -48,7 +49,7 @@ class Chain:
         if previous != self.head:
             self.head = written
             return "it does not follow the record before it: records are missing, added or reordered"
-        expected = self._hash(previous, line[_PREFIX:])
+        expected = self._hash(previous, line[LINKED:])
         self.head = written
         return None if hmac.compare_digest(expected.encode(), line[9:73]) else "its content was altered"
 

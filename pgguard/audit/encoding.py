@@ -7,7 +7,7 @@ encoding is kept by identity, beside the objects themselves, so that no other ob
 
 import msgspec
 
-from pgguard.audit.records import DecisionMade, Record
+from pgguard.audit.records import MARK, DecisionMade, Record
 
 _REMEMBERED = 256
 
@@ -21,11 +21,11 @@ class Encoder:
         self._known: dict[tuple[int, int, int], tuple[_Parts, _Encoded]] = {}
 
     def encode(self, record: Record) -> bytes:
-        """One JSON object."""
+        """One JSON object, its schema first."""
         if isinstance(record, DecisionMade) and record.decision is not None:
             context, facts, decision = self._parts(record)
             record = msgspec.structs.replace(record, context=context, facts=facts, decision=decision)
-        return self._encoder.encode(record)
+        return b"{" + MARK + self._encoder.encode(record)[1:]
 
     def _parts(self, record: DecisionMade) -> _Encoded:
         parts = record.context, record.facts, record.decision

@@ -1,11 +1,12 @@
 """The records of the audit: one JSON object a line (docs/audit.md).
 
 A decision record holds all that the decision depended on, so that it can be decided again. Fields that are empty are
-left out. `type` tells the kind of a record.
+left out. `type` tells the kind of a record, `schema` the version of all this.
 """
 
 import msgspec
 
+from pgguard.audit.chain import LINKED
 from pgguard.model.context import Context
 from pgguard.model.decision import Decision, Effect
 from pgguard.model.facts import Facts
@@ -108,9 +109,13 @@ Record = (
 )
 
 _decoder = msgspec.json.Decoder(Record)
+MARK = b'"schema":%d,' % SCHEMA
+"""How each record begins, behind its brace."""
 
 
 def read_record(line: bytes) -> Record:
-    """The record of a line of the log. Raises msgspec.DecodeError."""
+    """The record of a line of the log. Raises msgspec.DecodeError, also where it is of another schema."""
     record: Record = _decoder.decode(line)
+    if not line.startswith(MARK, LINKED):
+        raise msgspec.DecodeError(f"its schema is not {SCHEMA}; read it with the version of pgguard that wrote it")
     return record

@@ -6,6 +6,7 @@ and nothing else; with a key file it is an HMAC, so that nobody without the key 
 
 import hashlib
 import hmac
+import re
 
 import msgspec
 
@@ -16,6 +17,9 @@ from pgguard.model.facts import Facts
 from pgguard.sql.literals import constants, replaced, secrets
 
 MASK = "'***'"
+_NEAR = re.compile(r' at or near "(.*)"', re.DOTALL)
+_PLAIN = re.compile(r"[^\W\d]\w*|[^\w'\"]+")
+"""A word or an operator: no constant, nor the beginning of one."""
 
 
 class Redactor:
@@ -33,7 +37,8 @@ class Redactor:
         values = tuple(self.value(v) for v in record.values)
         if text is record.text and values == record.values and all(a is b for a, b in zip(facts, record.facts)):  # noqa: B905  # same length
             return record
-        return msgspec.structs.replace(record, text=text, values=values, facts=facts)
+        error = record.error if text is record.text else _without_near(record.error)
+        return msgspec.structs.replace(record, text=text, values=values, facts=facts, error=error)
 
     def text(self, text: str) -> str:
         """The statement without its secrets, and with its constants as configured."""
@@ -71,3 +76,8 @@ class Redactor:
         if self._key is None:
             return "#" + hashlib.sha256(value.encode()).hexdigest()[:16]
         return "#" + hmac.new(self._key, value.encode(), "sha256").hexdigest()[:16]
+
+
+def _without_near(error: str | None) -> str | None:
+    """The error of a text that has something to hide, without the part of the text that it shows."""
+    return error and _NEAR.sub(lambda near: near[0] if _PLAIN.fullmatch(near[1]) else f" at or near {MASK}", error)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from pgguard.audit.chain import LINKED
 from pgguard.audit.files import reading
 from pgguard.audit.records import DecisionMade, read_record
 from pgguard.model.decision import Decision, Effect
@@ -74,7 +75,7 @@ def redecide(lines: Iterable[bytes], rules: RuleSet) -> Outcome:
     """Decide the decision records among the lines again. Raises msgspec.DecodeError."""
     outcome = Outcome()
     for line in lines:
-        if b'"type":"decision"' not in line[150:180]:
+        if b'"type":"decision"' not in line[LINKED : LINKED + 40]:
             continue
         record = read_record(line)
         assert isinstance(record, DecisionMade), "the tag says so"

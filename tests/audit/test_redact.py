@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from pgguard.audit.records import DecisionMade
 from pgguard.audit.redact import Redactor
 from pgguard.audit.settings import AuditSettings
+from pgguard.model.context import Context
+from pgguard.model.decision import Effect
 
 
 def redactor(key=None, **settings):
@@ -50,3 +53,29 @@ def test_bound_values():
     assert redactor(values="drop").value("x") == "?"
     assert redactor(values="drop").value(None) is None
     assert redactor(values="hash").value("x") != redactor(b"key", values="hash").value("x")
+
+
+def _recorded(text: str, error: str, **settings: object) -> str | None:
+    context = Context("alice", "alice@EXAMPLE.COM", "shop", 0.0)
+    record = DecisionMade("", "s-1", "s", "query", text, Effect.DENY, context, error=error)
+    return redactor(**settings).record(record).error
+
+
+def test_the_error_shows_nothing_that_the_text_hides():
+    """A syntax error quotes the text where it broke: the password stood there, masked one field further left."""
+    text = "alter role r password password 'geheim'"
+    assert _recorded(text, """42601: syntax error at or near "'geheim'\"""") == "42601: syntax error at or near '***'"
+    assert _recorded("alter role r password 'ge\"heim", """42601: unterminated at or near "'ge"heim\"""") == (
+        "42601: unterminated at or near '***'"
+    )
+    assert _recorded("select 12 12", '42601: syntax error at or near "12"', literals="drop") == (
+        "42601: syntax error at or near '***'"
+    )
+
+
+def test_an_error_of_a_text_without_secrets_stays():
+    error = """42601: syntax error at or near "'x'\""""
+    assert _recorded("selct 'x'", error) == error
+    assert _recorded("selct 'x'", '42601: syntax error at or near "selct"', literals="drop") == (
+        '42601: syntax error at or near "selct"'
+    )
