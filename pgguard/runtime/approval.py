@@ -33,6 +33,7 @@ from pgguard.runtime.recent import Circumstances, RecentDecisions
 from pgguard.runtime.running import Running, RunningStatements
 from pgguard.runtime.understanding import Understanding, Unfit
 from pgguard.session.judgement import Allow, Ask, Moment, Names, Refuse, Request, TransactionStatus
+from pgguard.sql.disclosure import shown_by
 
 _log = logging.getLogger(__name__)
 
@@ -87,10 +88,24 @@ class Approval:
         running = self.running.of(number)
         if running is None or self._observing():
             return False
+        return self._now(running, running.statements).effect is Effect.DENY
+
+    def may_show(self, number: int, error: Mapping[str, str]) -> bool:
+        """Whether the rules let the user read what the error of a statement shows of a row."""
+        if self._observing():
+            return True
+        running = self.running.of(number)
+        shown = shown_by(error, self._understanding.catalog())
+        if running is None or shown is None:
+            return False
+        return self._now(running, (Facts("SELECT", shown),)).effect is Effect.ALLOW
+
+    def _now(self, running: Running, statements: tuple[Facts, ...]) -> Decision:
+        """What the rules say in the context of a statement that runs, but for the groups: those of now."""
         membership = self._house.directory.membership(self._login.user)
         groups = None if membership is None else membership.groups
         context = msgspec.structs.replace(running.context, groups=groups)
-        return decide(self._house.rulebook.current, running.statements, context).effect is Effect.DENY
+        return decide(self._house.rulebook.current, statements, context)
 
     # the flow
 

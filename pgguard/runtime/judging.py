@@ -10,7 +10,7 @@ is judged within one call. Only one request of a session waits at a time: what f
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -31,6 +31,8 @@ Flow = Generator[Ask | Wait, Any, Allow | Refuse]
 
 class Approver(Protocol):
     def approve(self, request: Request, names: Names) -> Flow: ...
+
+    def may_show(self, number: int, error: Mapping[str, str]) -> bool: ...
 
     def failed(self, request: Request, error: Exception) -> Refuse:
         """The refusal of a statement whose judgement raised."""
@@ -53,6 +55,9 @@ class SessionJudge:
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
         del names  # the flow holds them
         return self._advance(request, answers)
+
+    def may_show(self, number: int, error: Mapping[str, str]) -> bool:
+        return self._approver.may_show(number, error)
 
     def abandon(self) -> None:
         """The session is over: end what its waiting judgement waits for."""

@@ -166,7 +166,8 @@ class Understanding:
         except CannotTell as error:
             raise unfit(SqlState.IN_FAILED_SQL_TRANSACTION, f"the session's tables cannot be told: {error}") from error
 
-    def _catalog(self) -> Catalog:
+    def catalog(self) -> Catalog:
+        """What names mean in this session, as far as it is known now."""
         catalog = self._keeper.current
         return catalog.overlaid(self._own_relations) if self._own_relations else catalog
 
@@ -180,7 +181,7 @@ class Understanding:
             else Settings(state.search_path, state.current_user, state.session_user, state.creates_in)
         )
         own = bool(self._own_relations)
-        catalog, generation, scope = self._catalog(), self._keeper.generation, (self._keeper.database, settings)
+        catalog, generation, scope = self.catalog(), self._keeper.generation, (self._keeper.database, settings)
         found = None if own else self._cache.get(text, scope, generation)
         if found is not None:
             return found

@@ -14,6 +14,7 @@ The judge answers at once with one of four:
 While a request waits, later client messages wait behind it; server messages go on to the client.
 """
 
+from collections.abc import Mapping
 from enum import Enum, StrEnum
 from typing import Protocol
 
@@ -149,3 +150,10 @@ class Judge(Protocol):
     def judge(self, request: Request, names: Names) -> Verdict: ...
 
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict: ...
+
+    def may_show(self, number: int, error: Mapping[str, str]) -> bool:
+        """Whether the client may see the DETAIL of an error that shows values of a row.
+
+        `number`: of the request that failed; `error`: its fields by their letters.
+        """
+        ...

@@ -6,6 +6,7 @@ is not whole yet waits, but for rows and COPY data, whose parts go on at once, s
 """
 
 import struct
+from collections.abc import Callable, Mapping
 
 from pgguard.model.control import FetchCursor
 from pgguard.model.refusal import Refusal
@@ -25,14 +26,20 @@ _DATA_ROW = int(Backend.DATA_ROW)
 _COPY_DATA = int(Backend.COPY_DATA)
 _HEADER = 5
 
+_SHOWING_ROWS = ("23", "44")
+"""The SQLSTATE classes whose errors show values of a row: integrity constraint and WITH CHECK OPTION violations."""
+
+_WITHHELD = "The values are not shown: the rules do not let you read all of them."
+
 _QUERY_CANCELED = SqlState.QUERY_CANCELED.value
 
 
 class Replies:
-    """Reads what the database sends, by the queue of what it was sent."""
+    """Reads what the database sends, by the queue of what it was sent. `may_show`: see `Judge`."""
 
-    def __init__(self, parameters: dict[str, str]) -> None:
+    def __init__(self, parameters: dict[str, str], may_show: Callable[[int, Mapping[str, str]], bool]) -> None:
         self.parameters = parameters
+        self._may_show = may_show
         self.expected = Expected()
         self.names = NameMap()
         self.status = TransactionStatus.IDLE
@@ -305,6 +312,8 @@ class Replies:
             if head.cut and sqlstate == _QUERY_CANCELED:
                 sqlstate = SqlState.CONFIGURATION_LIMIT_EXCEEDED.value
                 replacement = refusing.refusal_error(_too_many_rows(head))
+            elif "D" in fields and sqlstate[:2] in _SHOWING_ROWS and not self._may_show(head.number, fields):
+                replacement = backend.error({**fields, "D": _WITHHELD})
             self._failed(head, sqlstate)
         self.copying_in = False
         if head.awaits is Awaits.QUERY:

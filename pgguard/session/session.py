@@ -82,7 +82,7 @@ class Session:
         self._to_server: list[bytes] = []
         self._preparing = 0
         """How many of the last ones there run nothing: Parse, Describe, Close."""
-        self._replies = Replies(dict(parameters))
+        self._replies = Replies(dict(parameters), self._may_show)
         self._waiting: _Waiting | None = None
         self._requests = 0
         self._draining = False
@@ -388,6 +388,12 @@ class Session:
         request = self._request(moment, prepared, portal, row_limit)
         entry.number = request.number
         self._judged(_Waiting(message, request, entry))
+
+    def _may_show(self, number: int, error: Mapping[str, str]) -> bool:
+        try:
+            return self._judge.may_show(number, error)
+        except Exception:  # noqa: BLE001  # INVARIANT: a judge that raises refuses
+            return False
 
     def _judged(self, waiting: _Waiting) -> None:
         try:

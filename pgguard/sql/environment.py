@@ -139,22 +139,7 @@ class Environment:
         columns: Iterable[str] | None = None,
         where: Where | None = None,
     ) -> None:
-        """An access to a relation, with what labels and inherited rules need to know of it."""
-        names = None if columns is None else tuple(sorted(set(columns)))
-        kind = Kind.SEQUENCE if relation.kind == "S" and privilege is not Privilege.SELECT else Kind.TABLE
-        self.add(
-            Access(
-                privilege,
-                kind,
-                ObjectName(relation.name, relation.schema),
-                columns=names,
-                candidates=relation.columns if names == () else (),
-                ancestors=tuple(ObjectName(name, schema) for schema, name in relation.ancestors),
-                notes=_notes(relation, names or ()),
-                where=where,
-                temporary=relation.temporary,
-            )
-        )
+        self.add(access_to(relation, privilege, columns, where))
 
     # creation
 
@@ -169,6 +154,24 @@ class Environment:
         if schema is None:
             raise Unresolved(SqlState.INVALID_SCHEMA_NAME, "no schema has been selected to create in", name.location)
         return ObjectName(name.relname or "", schema)
+
+
+def access_to(
+    relation: Relation, privilege: Privilege, columns: Iterable[str] | None = None, where: Where | None = None
+) -> Access:
+    """An access to a relation, with what labels and inherited rules need to know of it."""
+    names = None if columns is None else tuple(sorted(set(columns)))
+    return Access(
+        privilege,
+        Kind.SEQUENCE if relation.kind == "S" and privilege is not Privilege.SELECT else Kind.TABLE,
+        ObjectName(relation.name, relation.schema),
+        columns=names,
+        candidates=relation.columns if names == () else (),
+        ancestors=tuple(ObjectName(name, schema) for schema, name in relation.ancestors),
+        notes=_notes(relation, names or ()),
+        where=where,
+        temporary=relation.temporary,
+    )
 
 
 def _sort_key(access: Access) -> tuple[str, ...]:

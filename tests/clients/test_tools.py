@@ -30,8 +30,11 @@ def test_a_result_fetched_in_portions(run: Run):
 
 
 def test_watch(run: Run):
-    told = run("timeout", "--preserve-status", "-s", "INT", "2", "psql", "-X", stdin="select 'seen'\n\\watch 0.2\n")
-    assert told.stdout.count("seen") >= 3
+    # watching ends with the statement's first failure: here at the fourth time
+    repeated = "create temp sequence times;\nselect 'seen', 12 / (4 - nextval('times'))\n\\watch 0.05\n"
+    told = run("psql", "-X", stdin=repeated)
+    assert told.stdout.count("seen") == 3
+    assert "division by zero" in told.stderr
 
 
 def test_sigint_cancels_the_statement(client: dict[str, str], open_lab: Lab):

@@ -1,5 +1,7 @@
 """Terminate: what was sent before it runs to its end, and is answered."""
 
+from collections.abc import Mapping
+
 from raw import Direct, Through
 
 from pgguard.lab.postgres import Postgres
@@ -12,6 +14,9 @@ from pgguard.wire.framing import Message
 class AllowAll:
     def judge(self, request: Request, names: Names) -> Verdict:
         return Allow((None,))
+
+    def may_show(self, number: int, error: Mapping[str, str]) -> bool:
+        return True
 
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
         raise AssertionError("nothing was asked")

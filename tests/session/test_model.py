@@ -6,6 +6,7 @@ tables hold afterwards must be equal.
 """
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -54,6 +55,9 @@ class Refusing:
         if self._ask is not None and self._ask.random() < 0.4:
             return Ask((Question(b"select pg_catalog.current_setting('search_path')"),))
         return self._verdict(request)
+
+    def may_show(self, number: int, error: Mapping[str, str]) -> bool:
+        return True
 
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
         del names

@@ -1,5 +1,7 @@
 """What the database has of a message that waits elsewhere: nothing."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from pgguard.session.judgement import Allow, Answer, Later, Moment, Names, Request, Verdict
@@ -22,6 +24,9 @@ class HoldAtBind:
             return Allow((None,))
         self._allows -= 1
         return Allow((None,)) if self._allows >= 0 else Later()
+
+    def may_show(self, number: int, error: Mapping[str, str]) -> bool:
+        return True
 
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
         raise AssertionError("nothing was asked")
