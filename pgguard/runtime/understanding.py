@@ -25,7 +25,7 @@ from pgguard.runtime.own_relations import OWN_RELATIONS_QUESTION, read_own_relat
 from pgguard.runtime.settings_question import SETTINGS_QUESTION, CannotTell, SessionState, read_state
 from pgguard.session.judgement import Ask, Failed, Moment, Names, Request, TransactionStatus
 from pgguard.session.plain_text import reads_the_same
-from pgguard.sql.analyze import Analysis, Refused, Script, analyze, facts_of_call
+from pgguard.sql.analyze import Analysis, Refused, Script, analyze, behind, facts_of_call
 from pgguard.sql.catalog import Catalog, Relation
 from pgguard.sql.environment import Settings
 from pgguard.sql.skeleton import skeleton
@@ -210,6 +210,7 @@ class Understanding:
         result: list[Facts] = []
         prepared: dict[str, str] = {}
         cursors: dict[str, str] = {}
+        doubt = ""
         for facts in statements:
             match facts.control:
                 case Prepare(name=name, query=query):
@@ -218,13 +219,14 @@ class Understanding:
                     cursors[name] = query
                 case ExecutePrepared(name=name):
                     inner = yield from self._named_text(request, names, name, prepared.get(name), cursor=False)
-                    facts = yield from self._as_inner(request, facts, inner)  # noqa: PLW2901  # enriched in place
+                    facts = yield from self._as_inner(request, facts, inner, doubt)  # noqa: PLW2901  # enriched
                 case FetchCursor(name=name):
                     inner = yield from self._named_text(request, names, name, cursors.get(name), cursor=True)
-                    facts = yield from self._as_inner(request, facts, inner)  # noqa: PLW2901  # enriched in place
+                    facts = yield from self._as_inner(request, facts, inner, doubt)  # noqa: PLW2901  # enriched
                 case _:
                     pass
             result.append(facts)
+            doubt = doubt or (facts.kind if facts.unsettles or facts.changes_catalog else "")
         return tuple(result)
 
     def _named_text(  # where a name may stand
@@ -244,10 +246,14 @@ class Understanding:
             )
         return _decode(found.text)
 
-    def _as_inner(self, request: Request, outer: Facts, text: str) -> Generator[Ask | Wait, Any, Facts]:
+    def _as_inner(self, request: Request, outer: Facts, text: str, doubt: str) -> Generator[Ask | Wait, Any, Facts]:
+        """`doubt`: the command of the same string that may have changed what names mean; "" where none may.
+
+        PostgreSQL analyses a prepared statement again where search_path has changed since (docs, PREPARE).
+        """
         inner = yield from self._facts(request, text)
         accesses = dict.fromkeys((*outer.accesses, *(access for facts in inner for access in facts.accesses)))
-        return msgspec.structs.replace(
+        both = msgspec.structs.replace(
             outer,
             accesses=tuple(accesses),
             opaque=outer.opaque or next((f.opaque for f in inner if f.opaque), None),
@@ -255,6 +261,7 @@ class Understanding:
             changes_catalog=outer.changes_catalog or any(f.changes_catalog for f in inner),
             needs_settings=True,
         )
+        return behind(doubt, both) if doubt and any(f.needs_settings for f in inner) else both
 
     # bookkeeping
 

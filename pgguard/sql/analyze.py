@@ -97,7 +97,7 @@ def facts_of_call(oid: int, catalog: Catalog) -> Facts:
 
 
 class _Script:
-    """`_doubt`: why later statements of the string cannot be judged any more."""
+    """`_doubt`: why later statements of the string cannot be judged any more; `_made`: what may have made new names."""
 
     def __init__(self, text: str, catalog: Catalog, settings: Settings, budget: Budget) -> None:
         self._budget = budget
@@ -105,6 +105,7 @@ class _Script:
         self._catalog = catalog
         self._settings = settings
         self._doubt: str | None = None
+        self._made: str | None = None
         self._shareable = len(self._parsed) == 1
 
     def analyze(self) -> Script:
@@ -118,6 +119,10 @@ class _Script:
             kind = _collect(parsed.tree, env)
         except Opaque as opaque:
             facts = _opaque_facts(_tag(parsed.tree), str(opaque), shape, env.accesses)
+        except Unresolved:
+            if self._made is None:
+                raise
+            facts = behind(self._made, Facts(_tag(parsed.tree), env.accesses, shape=shape))
         else:
             facts = Facts(
                 kind=kind,
@@ -133,8 +138,7 @@ class _Script:
         plain = facts.kind in _QUERIES.values() and facts.control is None and facts.opaque is None
         self._shareable = self._shareable and plain and not env.reads_constants
         if self._doubt is not None and facts.needs_settings:
-            why = f"it follows {self._doubt} in the same string; send it as a query of its own"
-            facts = _opaque_facts(facts.kind, why, shape, facts.accesses)
+            facts = behind(self._doubt, facts)
         if len(self._parsed) > 1:
             self._apply(parsed.tree, facts)
         return facts
@@ -152,6 +156,8 @@ class _Script:
         resets = facts.unsettles and (not isinstance(tree, ast.VariableSetStmt) or _matters(tree))
         if ends or resets or facts.changes_catalog:
             self._doubt = self._doubt or facts.kind
+        if facts.changes_catalog:
+            self._made = self._made or facts.kind
 
     def _create(self, tree: ast.CreateStmt, facts: Facts) -> bool:
         """A new table whose columns are all written out is known to what follows."""
@@ -181,6 +187,12 @@ class _Script:
         self._settings = msgspec.structs.replace(
             self._settings, search_path=(*implicit, *catalog, *named), creates_in=""
         )
+
+
+def behind(doubt: str, facts: Facts) -> Facts:
+    """The facts of a statement whose names may mean something else behind another one of the same string."""
+    why = f"it follows {doubt} in the same string; send it as a query of its own"
+    return _opaque_facts(facts.kind, why, facts.shape, facts.accesses)
 
 
 def _matters(tree: ast.VariableSetStmt) -> bool:

@@ -11,6 +11,18 @@ from pgguard.lab.terminal import PSQL, Terminal
 from .conftest import Psql, run_psql
 
 
+def test_what_a_string_may_have_made_is_said_to_be_in_doubt_not_missing(lab: Lab):
+    """It was refused as a relation that does not exist, which sent people looking for it."""
+    refused = run_psql(lab, "dora", "create table sales.made as select 1 as a; table sales.made").stderr
+    assert "it follows CREATE TABLE AS in the same string" in refused
+
+
+def test_the_login_may_come_back_to_itself(lab: Lab):
+    """Drivers' pools send it to reset a session, and DISCARD ALL does the same."""
+    done = run_psql(lab, "carol", "set session authorization default", "reset session authorization", "select 1")
+    assert (done.stdout, done.stderr) == ("SET\nRESET\n1\n", "")
+
+
 def test_what_a_rule_allows_is_answered_by_the_database(psql: Psql):
     done = psql("alice", "select id, name, city from sales.customers order by id limit 2")
     assert done.stdout == "1|Ada Lindgren|Berlin\n2|Bruno Keller|Hamburg\n"

@@ -79,9 +79,15 @@ def _set(node: ast.VariableSetStmt, env: Environment) -> str:
 
 
 def _become(node: ast.VariableSetStmt, env: Environment) -> None:
-    """SET ROLE and SET SESSION AUTHORIZATION become the role they name; NONE and RESET the login's own."""
+    """SET ROLE and SET SESSION AUTHORIZATION become the role they name; NONE and RESET the login's own.
+
+    SET SESSION AUTHORIZATION DEFAULT is what DISCARD ALL does among other things, and drivers' pools send it.
+    """
     target = functions.constant_text(node.args[0]) if node.args else None
+    if target is None and (node.name or "").lower() == "session_authorization":
+        return
     if target is None or target.lower() == "none":
+        env.needs_settings = True
         target = env.settings.session_user or "none"
     env.touch(_P.BECOME, Kind.ROLE, target)
 
