@@ -166,8 +166,9 @@ class Replies:
     def _counted(self, head: Entry) -> bool:
         """Count a row; whether it is still among those that the rules allow."""
         if head.max_rows is not None and not head.cut:
-            if head.rows == 0:
-                head.before = self.names.rows_read(_portal_name(head))
+            portal = _portal_name(head)
+            if head.rows == 0 and portal is not None:
+                head.before = self.names.rows_read(portal)
             if head.before + head.rows >= head.max_rows:
                 head.cut = True
                 self.events.append(CancelWanted())
@@ -285,8 +286,9 @@ class Replies:
         Query it sees nothing more, and an Execute is followed by a poison, so that the database skips what the client
         will take for skipped.
         """
-        if head.max_rows is not None:
-            self.names.read_rows(_portal_name(head), head.before + head.rows)
+        portal = _portal_name(head)
+        if head.max_rows is not None and portal is not None:
+            self.names.read_rows(portal, head.before + head.rows)
         error = SqlState.CONFIGURATION_LIMIT_EXCEEDED.value if head.cut else None
         if not head.failed:
             self.events.append(Outcome(head.number, head.index, tag, head.rows, error, head.copied))
@@ -350,9 +352,14 @@ class Replies:
             self.limited = None
 
 
-def _portal_name(entry: Entry) -> str:
-    """The portal that a statement reads through: an Execute's own, or the cursor that a FETCH names."""
-    return entry.control.name if isinstance(entry.control, FetchCursor) else entry.name
+def _portal_name(entry: Entry) -> str | None:
+    """The portal that a statement reads through: an Execute's own, or the cursor that a FETCH names.
+
+    None where nothing can be read on: a Query's statements run in portals that end with them.
+    """
+    if isinstance(entry.control, FetchCursor):
+        return entry.control.name
+    return entry.name if entry.awaits is Awaits.EXECUTE else None
 
 
 def _too_many_rows(entry: Entry) -> Refusal:

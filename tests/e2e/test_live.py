@@ -24,8 +24,8 @@ _RULES = Path(__file__).parents[2] / "rules"
 
 _LIVE = """
 probes:
-  maintenance: {{file: {folder}/maintenance, every: 100ms}}
-  open_orders: {{sql: "select count(*) from sales.orders where status = 'new'", database: shop, every: 200ms}}
+  maintenance: {{file: {folder}/maintenance, every: 400ms}}
+  open_orders: {{sql: "select count(*) from sales.orders where status = 'new'", database: shop, every: 500ms}}
 rules:
   - name: not-during-maintenance
     who: everyone
@@ -165,6 +165,13 @@ def test_a_result_over_max_rows_ends_in_an_error_and_the_session_goes_on(live: L
     assert "ERROR:  53400" in done.stderr
     assert done.stdout.endswith("alive\n")
     assert len(done.stdout.splitlines()) <= 2
+
+
+def test_max_rows_counts_each_query_by_itself(live: Live):
+    """The rows of a simple query counted on to the next one of the session: a short result was cut off."""
+    question = "select city from sales.revenue_by_city where city = 'Berlin'"
+    done = run_psql(live.lab, "carol", question, question, question)
+    assert (done.stdout, done.stderr) == ("Berlin\n" * 3, "")
 
 
 async def test_max_rows_in_the_extended_protocol_and_by_cursor(live: Live, as_user: AsUser):
