@@ -57,8 +57,20 @@ RELATIONS_LEFT_OUT = re.compile(
     "pg_statistic|pg_statistic_ext_data|pg_stats.*|pg_sequences|pg_authid|pg_shadow|pg_largeobject.*|pg_stat_.*"
     "|_?pg_user_mapping.*|user_mapping_options|pg_statio_.*|pg_file_settings|pg_hba_file_rules|pg_ident_file_mappings|pg_subscription.*|pg_replication_.*"
     "|pg_locks|pg_prepared_xacts|pg_config|pg_backend_memory_contexts|pg_shmem_allocations.*|pg_dsm_.*"
-    "|pg_db_role_setting|pg_aios|pg_wait_events"
+    "|pg_db_role_setting|pg_aios|pg_wait_events|pg_roles|pg_user"
 )
+ROLES = """
+  - name: baseline/roles
+    who: everyone
+    allow: select
+    on:
+      table:
+        - pg_catalog.pg_roles
+        - pg_catalog.pg_user
+    columns:
+      except: [rolconfig, useconfig]
+""".removeprefix("\n")
+"""Who there is, without the settings that were stored for them: some put secrets there."""
 SETTINGS = """
 all application_name bytea_output check_function_bodies client_encoding client_min_messages constraint_exclusion
 cursor_tuple_fraction datestyle default_statistics_target default_table_access_method default_tablespace
@@ -119,6 +131,7 @@ async def main(dsns: list[str]) -> None:
         f"{reasons}rules:\n"
         + rule("connect", "connect", "database", ['"*"'])
         + rule("catalogs", "select", "table", relations)
+        + ROLES
         + rule("functions", "execute", "function", functions)
         + rule("settings", "set", "setting", sorted(SETTINGS.split()))
         + rule("show", "show", "setting", ['"*"'])

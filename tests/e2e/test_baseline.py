@@ -40,6 +40,8 @@ def test_psql_describes_with_the_baseline_alone(lab: Lab, command: str):
         "select pg_terminate_backend(1)",
         "select pg_cancel_backend(1)",
         "select query from pg_stat_activity",
+        "select rolconfig from pg_roles",
+        "select useconfig from pg_user",
         "do $$ begin null; end $$",
         "copy (select 1) to program 'true'",
         "alter system set work_mem = '1GB'",
