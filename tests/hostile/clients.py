@@ -5,6 +5,7 @@ Each client returns everything that it received as one heap of bytes, in which c
 
 import os
 import select
+import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,12 @@ class NoAnswer(Exception):  # noqa: N818  # it says what happened
 
 
 class Libpq:
-    """One connection through libpq, all that it has received in `heap`; `answered`: rows have come."""
+    """One connection through libpq, all that it has received in `heap`; `answered`: rows have come; `errors`: in words."""
 
     def __init__(self, environment: Mapping[str, str], options: Mapping[str, str]) -> None:
         self.heap = bytearray()
         self.answered = False
+        self.errors: list[str] = []
         words = {
             "host": environment["PGHOST"], "port": environment["PGPORT"], "dbname": environment["PGDATABASE"],
             "user": environment["PGUSER"], "gssencmode": "disable", "connect_timeout": "20", **options,
@@ -87,8 +89,29 @@ class Libpq:
                 for row in range(result.ntuples):
                     for column in range(result.nfields):
                         self.heap += (result.get_value(row, column) or b"") + b"\n"
+            case pq.ExecStatus.FATAL_ERROR:
+                self.errors.append(result.error_message.decode("utf-8", "replace"))
             case _:
                 pass
+
+    def converse(self, messages: bytes) -> None:
+        """Send these bytes as they are and say goodbye: take all that comes, to the end of the connection.
+
+        libpq knows nothing of it: the connection is of no use to it afterwards.
+        """
+        if not self.alive:
+            return
+        with socket.socket(fileno=os.dup(self._connection.socket)) as wire:
+            wire.settimeout(PATIENCE)
+            try:
+                wire.sendall(messages)
+                wire.shutdown(socket.SHUT_WR)
+                while received := wire.recv(1 << 16):
+                    self.heap += received
+            except TimeoutError as error:
+                raise NoAnswer from error
+            except OSError:
+                return  # it hung up on what it was sent
 
     def identity(self) -> tuple[str, ...] | None:
         """Who the session is for the database, and the principal it shows; None where it has ended."""

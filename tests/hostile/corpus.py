@@ -1,4 +1,6 @@
-"""The attack corpus: YAML files of attempts, families of them written once, to one Attempt each.
+"""The corpora: YAML files of attempts, families of them written once, to one Attempt each.
+
+`corpus/` has the attacks, of which none may win; `legitimate/` what must go through under the very same rules.
 
     class: columns
     attacks:
@@ -8,7 +10,9 @@
 
 `as` is who tries (mallory); `sql` one query string, or several, sent one after the other on one connection; `own`: the
 connection is not used again, since the attack changes what it is; `options`: startup parameters; `copy`: what is sent
-when the server asks for COPY data; `tells`: that the database answers with rows is what was wanted, whatever is in them. `psql` is a script for psql instead, `protocol` a list of messages (protocol.py).
+when the server asks for COPY data; `tells`: that the database answers with rows is what was wanted, whatever is in
+them; `never`: a text that must not be received. `psql` is a script for psql instead, `protocol` a list of messages (protocol.py). `story`: it once got through, and
+is tried in each run.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +22,8 @@ from typing import Any
 
 import msgspec
 
-FOLDER = Path(__file__).parent / "corpus"
+ATTACKS = Path(__file__).parent / "corpus"
+LEGITIMATE = Path(__file__).parent / "legitimate"
 
 
 class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +39,8 @@ class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, str] = {}
     copy: str = ""
     tells: bool = False
+    never: str = ""
+    story: str = ""
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,11 +61,13 @@ class Attempt(msgspec.Struct, frozen=True):
     options: Mapping[str, str] = {}
     copy: str = ""
     tells: bool = False
+    never: str = ""
+    story: str = ""
 
 
-def attempts() -> list[Attempt]:
-    """The whole corpus, in the order of the files. Raises ValueError for two attempts of one name or one content."""
-    found = [attempt for path in sorted(FOLDER.glob("*.yaml")) for attempt in _read(path)]
+def attempts(folder: Path) -> list[Attempt]:
+    """A whole corpus, in the order of the files. Raises ValueError for two attempts of one name or one content."""
+    found = [attempt for path in sorted(folder.glob("*.yaml")) for attempt in _read(path)]
     for key in (
         lambda a: (a.kind, a.name),
         lambda a: (a.user, a.sql, a.psql, repr(a.protocol), repr(a.options), a.copy),
@@ -101,6 +110,8 @@ def _spread(kind: str, attack: Attack) -> Iterator[Attempt]:
             options={name: _filled(value, values) for name, value in attack.options.items()},
             copy=_filled(attack.copy, values),
             tells=attack.tells,
+            never=attack.never,
+            story=attack.story,
         )
 
 

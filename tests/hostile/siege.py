@@ -8,9 +8,11 @@ from typing import Self
 import psycopg
 
 from pgguard.lab.lab import Lab
+from pgguard.wire.frontend import terminate
 
 from .clients import Libpq, NoAnswer, is_one_statement, run_psql
 from .corpus import Attempt
+from .protocol import to_bytes
 from .world import Canaries, Picture
 
 
@@ -46,7 +48,10 @@ class Siege:
         os.environ["KRB5CCNAME"] = environment["KRB5CCNAME"]
         found = []
         if attempt.psql:
-            found += self._seen(run_psql(environment, self._placed(attempt.psql), attempt.options), "psql")
+            told = run_psql(environment, self._placed(attempt.psql), attempt.options)
+            found += self._received(attempt, told, "psql")
+        elif attempt.protocol:
+            found += self._by_messages(attempt, environment)
         else:
             found += self._by_libpq(attempt, extended=False)
             if is_one_statement(attempt.sql):
@@ -55,6 +60,23 @@ class Siege:
         found += picture.changes_since(self._picture)
         self._picture = picture
         return found
+
+    def refusals(self, attempt: Attempt, *, extended: bool) -> list[str]:
+        """The errors of what is no attack: it must go through as if nobody stood between."""
+        environment = self._environment(attempt.user)
+        os.environ["KRB5CCNAME"] = environment["KRB5CCNAME"]
+        if attempt.psql:
+            told = run_psql(environment, attempt.psql, attempt.options).decode()
+            return [line for line in told.splitlines() if line.startswith(("ERROR", "FATAL", "psql:"))]
+        connection = self._connection(attempt)
+        connection.errors.clear()
+        for sql in attempt.sql:
+            connection.run(sql, extended=extended, copy=attempt.copy)
+        errors = connection.errors or ([] if connection.alive else ["the session has ended"])
+        if attempt.own or attempt.options:
+            connection.close()
+        self._picture = Picture(self._direct, self._outside)
+        return list(errors)
 
     def _environment(self, user: str) -> dict[str, str]:
         environment = self._lab.environment(user)
@@ -66,8 +88,26 @@ class Siege:
         """Places that only the running lab knows."""
         return text.replace("{{outside}}", str(self._outside)).replace("{{data}}", str(self._lab.postgres.data))
 
-    def _seen(self, heap: bytes, how: str) -> list[str]:
-        return [f"{how}: the client has seen the canary in {place}" for place in sorted(self._canaries.seen_in(heap))]
+    def _received(self, attempt: Attempt, heap: bytes, how: str) -> list[str]:
+        found = [f"{how}: the client has seen the canary in {place}" for place in sorted(self._canaries.seen_in(heap))]
+        if attempt.never and attempt.never.encode() in heap:
+            found.append(f'{how}: the client has seen "{attempt.never}"')
+        return found
+
+    def _by_messages(self, attempt: Attempt, environment: dict[str, str]) -> list[str]:
+        connection = Libpq(environment, attempt.options)
+        try:
+            connection.converse(b"".join(to_bytes(step, self._oid_of) for step in attempt.protocol) + terminate())
+        except NoAnswer:
+            return ["messages: the session hangs"]
+        finally:
+            connection.close()
+        return self._received(attempt, bytes(connection.heap), "messages")
+
+    def _oid_of(self, signature: str) -> int:
+        row = self._direct.execute("select %s::regprocedure::oid::int8", (signature,)).fetchone()
+        assert row is not None, "regprocedure raises where there is none"
+        return int(row[0])
 
     def _by_libpq(self, attempt: Attempt, *, extended: bool) -> list[str]:
         how = "extended" if extended else "simple"
@@ -81,7 +121,7 @@ class Siege:
             connection.close()
             self._connections.pop(attempt.user, None)
             return [f"{how}: the session hangs"]
-        found = self._seen(bytes(connection.heap), how)
+        found = self._received(attempt, bytes(connection.heap), how)
         if attempt.tells and connection.answered:
             found.append(f"{how}: the database has answered")
         found += self._misled(connection, attempt, how)

@@ -74,6 +74,7 @@ insert into sales.archive values (1, :'archive');
 
 create table lab.notes (id int, body text);
 insert into lab.notes values (1, 'mine'), (2, 'mine too');
+alter table lab.notes replica identity full;
 create table lab.built (id int primary key, body text);
 insert into lab.built values (1, 'one');
 
