@@ -7,7 +7,7 @@ left out. `type` tells the kind of a record, `schema` the version of all this.
 import msgspec
 
 from pgguard.audit.chain import LINKED
-from pgguard.model.context import Context
+from pgguard.model.context import Context, Replication
 from pgguard.model.decision import Decision, Effect
 from pgguard.model.facts import Facts
 
@@ -23,6 +23,7 @@ class SessionStarted(msgspec.Struct, frozen=True, omit_defaults=True, tag_field=
     transport: str
     address: str | None = None
     application: str = ""
+    replication: Replication = Replication.NONE
 
 
 class SessionEnded(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="session-end"):

@@ -35,6 +35,16 @@ class Transport(StrEnum):
     SOCKET = "socket"
 
 
+class Replication(StrEnum):
+    """What a connection is for; each value is what the startup packet's `replication` says."""
+
+    NONE = "false"
+    DATABASE = "database"
+    """Replication commands, and SQL in a database."""
+    PHYSICAL = "true"
+    """Replication commands alone."""
+
+
 class Unknown(StrEnum):
     """Why an estimate is not a number."""
 

@@ -74,7 +74,7 @@ class Discard(msgspec.Struct, frozen=True, tag=True):
 
 
 class CopyIn(msgspec.Struct, frozen=True, tag=True):
-    """COPY … FROM STDIN."""
+    """COPY … FROM STDIN; also START_REPLICATION, in which both sides send, and UPLOAD_MANIFEST."""
 
 
 class CopyOut(msgspec.Struct, frozen=True, tag=True):

@@ -1,4 +1,4 @@
-"""The tags that CommandComplete may carry (PostgreSQL 18 source, src/include/tcop/cmdtaglist.h)."""
+"""The tags that CommandComplete may carry (PostgreSQL 18 source, src/include/tcop/cmdtaglist.h; walsender.c)."""
 
 COMMAND_TAGS = frozenset(
     tag.strip()
@@ -195,5 +195,14 @@ COMMAND_TAGS = frozenset(
     UNLISTEN
     UPDATE
     VACUUM
+    ALTER_REPLICATION_SLOT
+    BASE_BACKUP
+    CREATE_REPLICATION_SLOT
+    DROP_REPLICATION_SLOT
+    IDENTIFY_SYSTEM
+    READ_REPLICATION_SLOT
+    START_REPLICATION
+    TIMELINE_HISTORY
+    UPLOAD_MANIFEST
     """.strip().splitlines()
 )

@@ -215,8 +215,7 @@ class Approval:
         return Allow(controls, max_rows)
 
     def _observing(self) -> bool:
-        rules = self._house.config.rules
-        return rules.mode == "observe" or self._login.database in rules.observe_databases
+        return self._house.observes(self._login.database)
 
     # a Bind and the Execute right behind it are one statement
 

@@ -140,7 +140,7 @@ class Catalogs:
     async def _refresh_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._every)
-            for keeper in list(self._keepers.values()):
+            for keeper in [keeper for keeper in self._keepers.values() if keeper.checked_at]:
                 try:
                     await keeper.refresh()
                 except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pgguard.audit.log import AuditUnavailable
 from pgguard.audit.records import SessionEnded, StatementEnded
+from pgguard.model.context import Replication
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.runtime.approval import Approval
@@ -55,11 +56,20 @@ class Connection:
         self._database = database
         limits = house.config.limits
         understanding = Understanding(
-            house.catalogs.keeper(login.database), house.cache, house.isolation, limits.statement_bytes
+            house.catalogs.keeper(login.database),
+            house.cache,
+            house.isolation,
+            limits.statement_bytes,
+            login.replication,
         )
         self._approval = Approval(house, login, understanding, database.parameters, self._tell)
         self._judge = SessionJudge(self._approval, self._resolve)
-        self.session = Session(self._judge, limit=max(limits.statement_bytes, 1 << 26), parameters=database.parameters)
+        self.session = Session(
+            self._judge,
+            limit=max(limits.statement_bytes, 1 << 26),
+            parameters=database.parameters,
+            walsender=login.replication is not Replication.NONE,
+        )
         self._statements = 0
         self._ticket_watch: asyncio.TimerHandle | None = None
         self._trace = session_trace(login.session)
@@ -195,11 +205,20 @@ class Connection:
         pause = min(max(left, _SHORTEST_LOOK), _LONGEST_LOOK)
         self._ticket_watch = asyncio.get_running_loop().call_later(pause, self._look_at_ticket)
 
+    def rules_changed(self) -> None:
+        """Other rules are in force: a stream that they do not allow ends. Other statements run to their end."""
+        if self.session.streaming and self._approval.lost(self.session.runs):
+            self._spawn(self._cancel_backend())
+
     def membership_changed(self) -> None:
-        """The user has lost or won groups, or the account: what is configured happens to what runs."""
+        """The user has lost or won groups, or the account: what is configured happens to what runs.
+
+        A replication stream has no next statement that could be refused: it ends in any case.
+        """
         barred = self._approval.barred()
         on_revoke = self._house.config.directory.on_revoke
-        lost = on_revoke != "refuse" and self.session.running and self._approval.lost(self.session.runs)
+        ends = on_revoke != "refuse" or self.session.streaming
+        lost = ends and self.session.running and self._approval.lost(self.session.runs)
         if barred is None and not lost:
             return
         if self.session.running:

@@ -34,6 +34,11 @@ class House:
     isolation: Isolation
     metrics: Metrics
 
+    def observes(self, database: str) -> bool:
+        """Decisions are made and recorded for this database, and block nothing."""
+        rules = self.config.rules
+        return rules.mode == "observe" or database in rules.observe_databases
+
 
 def timestamp(at: float | None = None) -> str:
     """RFC 3339 in UTC, to the microsecond."""

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from pgguard.model.context import Principal, Ticket, Transport
+from pgguard.model.context import Principal, Replication, Ticket, Transport
 
 
 class Login(msgspec.Struct, frozen=True):
@@ -15,3 +15,4 @@ class Login(msgspec.Struct, frozen=True):
     database: str
     address: str | None
     transport: Transport
+    replication: Replication = Replication.NONE

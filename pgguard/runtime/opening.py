@@ -11,7 +11,7 @@ import time
 from pgguard.audit.log import AuditUnavailable
 from pgguard.audit.records import SessionStarted
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
-from pgguard.model.context import Context
+from pgguard.model.context import Context, Replication
 from pgguard.model.decision import Effect
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
@@ -26,6 +26,7 @@ from pgguard.runtime.login import Login
 from pgguard.runtime.principal_setting import PRINCIPAL_SETTING
 from pgguard.session.doorway import Startup
 from pgguard.session.server_login import LoginFailed
+from pgguard.sql.replication import REPLICATE
 from pgguard.wire import backend
 from pgguard.wire.constants import PROTOCOL_3_0, Authentication
 
@@ -41,7 +42,8 @@ async def open_session(house: House, admitted: Admitted, address: str | None) ->
         if membership is not None and membership.disabled:
             raise _refused(f'the account "{login.user}" is disabled in the directory')  # noqa: TRY301  # unwatched below
         _judge_login(house, login, settings, None if membership is None else membership.groups)
-        await _load_catalog(house, login.database)
+        if login.replication is not Replication.PHYSICAL:
+            await _load_catalog(house, login.database)
         connection = await _log_in(house, login, settings)
         _record(house, login, settings.get("application_name", ""))
     except BaseException:
@@ -73,6 +75,7 @@ def _login(admitted: Admitted, address: str | None) -> Login:
         database=admitted.database,
         address=address,
         transport=admitted.transport,
+        replication=admitted.startup.replication,
     )
 
 
@@ -94,15 +97,16 @@ def new_key(version: int) -> backend.KeyData:
 
 
 def _settings(asked: Startup) -> dict[str, str]:
-    """The settings that a startup packet asks for, each to be judged. Raises NotAdmitted for replication."""
-    if asked.replication:
-        raise _refused("replication connections are not allowed through pgguard", SqlState.FEATURE_NOT_SUPPORTED)
+    """The settings that a startup packet asks for, each to be judged."""
     own = {"application_name": asked.application_name, "client_encoding": asked.client_encoding}
     return {name: value for name, value in own.items() if value} | dict(asked.settings)
 
 
 def _judge_login(house: House, login: Login, settings: dict[str, str], groups: tuple[str, ...] | None) -> None:
-    """`connect` on the database, and `set` on each setting that the startup packet asks for."""
+    """`connect` on the database, `set` on each setting that the startup packet asks for, and `replicate`.
+
+    A hold on `replicate` stops no login: each command is judged, and held, when it comes.
+    """
     accesses = [Access(Privilege.CONNECT, Kind.DATABASE, ObjectName(login.database))]
     accesses += [_startup_access(name, value) for name, value in settings.items()]
     context = Context(
@@ -117,9 +121,14 @@ def _judge_login(house: House, login: Login, settings: dict[str, str], groups: t
         state=house.probes.fresh(),
         ticket=login.ticket,
     )
-    decision = decide(house.rulebook.current, [Facts("LOGIN", tuple(accesses))], context)
+    rules = house.rulebook.current
+    decision = decide(rules, [Facts("LOGIN", tuple(accesses))], context)
     if decision.effect is not Effect.ALLOW:
         raise NotAdmitted(refusal_of(decision, login.session))
+    if login.replication is not Replication.NONE and not house.observes(login.database):
+        decision = decide(rules, [Facts("LOGIN", (REPLICATE,))], context)
+        if decision.effect is Effect.DENY:
+            raise NotAdmitted(refusal_of(decision, login.session))
 
 
 def _startup_access(name: str, value: str) -> Access:
@@ -143,6 +152,8 @@ async def _load_catalog(house: House, database: str) -> None:
 async def _log_in(house: House, login: Login, settings: dict[str, str]) -> BackendConnection:
     user = house.config.database.user or login.user
     parameters = {**settings, PRINCIPAL_SETTING: str(login.principal)}
+    if login.replication is not Replication.NONE:
+        parameters["replication"] = login.replication.value
     try:
         return await house.databases.connect(user, login.database, parameters)
     except LoginFailed as failed:
@@ -162,6 +173,7 @@ def _record(house: House, login: Login, application: str) -> None:
         transport=login.transport.value,
         address=login.address,
         application=application,
+        replication=login.replication,
     )
     try:
         house.audit.append(record)

@@ -323,6 +323,8 @@ class Server:
         if self._house.rulebook.reload():
             self._house.probes.use(self._house.rulebook.current.probes)
             self._record(Changed(timestamp(), "rules", self._house.rulebook.current.identity))
+            for connection in self.connections():
+                connection.rules_changed()
 
     def hang_up(self) -> None:
         """SIGHUP: reload, and go on in a fresh audit file."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from pgguard.model.context import Replication
 from pgguard.model.control import DeclareCursor, ExecutePrepared, FetchCursor, Prepare, Transaction
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
@@ -28,6 +29,7 @@ from pgguard.session.plain_text import reads_the_same
 from pgguard.sql.analyze import Analysis, Refused, Script, analyze, behind, facts_of_call
 from pgguard.sql.catalog import Catalog, Relation
 from pgguard.sql.environment import Settings
+from pgguard.sql.replication import replication_command
 from pgguard.sql.skeleton import skeleton
 
 Facts_ = tuple[Facts, ...]
@@ -55,9 +57,17 @@ def unfit(sqlstate: SqlState, message: str, hint: str | None = None, position: i
 
 
 class Understanding:
-    """One session's. `limit`: the largest statement in bytes."""
+    """One session's. `limit`: the largest statement in bytes. `replication`: what the connection is for."""
 
-    def __init__(self, keeper: CatalogKeeper, cache: FactsCache[Analysis], isolation: Isolation, limit: int) -> None:
+    def __init__(
+        self,
+        keeper: CatalogKeeper,
+        cache: FactsCache[Analysis],
+        isolation: Isolation,
+        limit: int,
+        replication: Replication,
+    ) -> None:
+        self._replication = replication
         self._keeper = keeper
         self._cache = cache
         self._isolation = isolation
@@ -81,6 +91,10 @@ class Understanding:
 
     def statements(self, request: Request, names: Names) -> Steps:
         """The facts of what a request runs. Raises Unfit."""
+        if self._replication is not Replication.NONE:
+            command = self._replication_command(request)
+            if command is not None:
+                return (command,)
         if request.moment is Moment.FUNCTION_CALL:
             return (facts_of_call(request.function or 0, self._keeper.current),)
         self._notice(request)
@@ -94,6 +108,23 @@ class Understanding:
         text = _decode(request.text)
         found = yield from self._facts(request, text)
         return (yield from self._with_named(request, names, found))
+
+    def _replication_command(self, request: Request) -> Facts | None:
+        """None for SQL. Raises Unfit for what the server would refuse on such a connection."""
+        if request.moment is Moment.FUNCTION_CALL:
+            raise unfit(
+                SqlState.PROTOCOL_VIOLATION, "fastpath function calls not supported in a replication connection"
+            )
+        if request.moment is not Moment.QUERY:
+            raise unfit(
+                SqlState.PROTOCOL_VIOLATION, "extended query protocol not supported in a replication connection"
+            )
+        command = replication_command(request.text)
+        if command is None and self._replication is Replication.PHYSICAL:
+            raise unfit(
+                SqlState.FEATURE_NOT_SUPPORTED, "cannot execute SQL commands in WAL sender for physical replication"
+            )
+        return command
 
     def _notice(self, request: Request) -> None:
         """What the moment of a request tells about the validity of the last answer."""

@@ -11,7 +11,7 @@ from enum import Enum
 
 import msgspec
 
-from pgguard.model.context import Transport
+from pgguard.model.context import Replication, Transport
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.wire.constants import PROTOCOL_3_0, PROTOCOL_3_2
@@ -21,6 +21,9 @@ from pgguard.wire.startup import CancelRequest, FirstPacket, GssEncRequest, SslR
 _OPTIONAL = "_pq_."
 _OWN = frozenset({"user", "database", "options", "replication", "application_name", "client_encoding"})
 _NEVER_OPTIONS = _OWN - {"application_name", "client_encoding"}
+PHYSICAL = "replication"
+"""What stands for the database of a connection for physical replication (PostgreSQL docs, section 20.1)."""
+
 _ENCODINGS = {"utf8": "UTF8", "unicode": "UTF8", "sqlascii": "SQL_ASCII"}
 
 
@@ -46,9 +49,9 @@ class Startup(msgspec.Struct, frozen=True):
     `settings`: every run-time setting that it asks for but application_name and client_encoding, by its name in lower
     case, each name once, with the value that the database would let count (the packet's over that of `options`); each
     is a `set` access (or `become`, for role) to be judged.
-    `replication`: the client wants a replication connection (a `replicate` access). `version`: the protocol version
-    agreed on; `refused_options` are the protocol options that it asked for and pgguard has not.
-    `negotiate`: a NegotiateProtocolVersion tells the client so.
+    `replication`: the client wants a replication connection (a `replicate` access); a physical one has no database, and
+    goes by the name that pg_hba.conf has for it. `version`: the protocol version agreed on; `refused_options` are the
+    protocol options that it asked for and pgguard has not. `negotiate`: a NegotiateProtocolVersion tells the client so.
     """
 
     user: str
@@ -57,7 +60,7 @@ class Startup(msgspec.Struct, frozen=True):
     application_name: str = ""
     client_encoding: str = "UTF8"
     settings: tuple[tuple[str, str], ...] = ()
-    replication: bool = False
+    replication: Replication = Replication.NONE
     refused_options: tuple[str, ...] = ()
     negotiate: bool = False
 
@@ -111,14 +114,16 @@ def read_startup(packet: StartupMessage) -> Startup:
     options = _read_options(given.get("options", ""))
     # what both give counts as in the packet: the database applies it after the options
     named = {name.lower(): value for name, value in options} | given
+    replication = _replication(given.get("replication", "false"))
+    physical = replication is Replication.PHYSICAL
     return Startup(
         user=user,
-        database=given.get("database") or user,
+        database=PHYSICAL if physical else given.get("database") or user,
         version=version,
         application_name=named.get("application_name", ""),
         client_encoding=_encoding(named.get("client_encoding", "UTF8")),
         settings=_merged((*options, *rest)),
-        replication=_wants_replication(given.get("replication", "false")),
+        replication=replication,
         refused_options=refused,
         negotiate=negotiate,
     )
@@ -152,9 +157,16 @@ def _encoding(name: str) -> str:
     return found
 
 
-def _wants_replication(value: str) -> bool:
-    """Anything but a plain false is taken for a wish (PostgreSQL docs, section 55.4)."""
-    return value.lower() not in {"false", "off", "no", "0"}
+def _replication(value: str) -> Replication:
+    """What the packet asks for: `database`, or a boolean in any of its spellings (PostgreSQL docs, section 55.4)."""
+    if value == "database":
+        return Replication.DATABASE
+    word = value.lower()
+    if word in {"on", "1"} or (word and ("true".startswith(word) or "yes".startswith(word))):
+        return Replication.PHYSICAL
+    if word in {"of", "off", "0"} or (word and ("false".startswith(word) or "no".startswith(word))):
+        return Replication.NONE
+    raise _invalid(f'invalid value for parameter "replication": "{value}"')
 
 
 def _read_options(text: str) -> tuple[tuple[str, str], ...]:

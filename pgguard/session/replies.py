@@ -37,9 +37,18 @@ _QUERY_CANCELED = SqlState.QUERY_CANCELED.value
 class Replies:
     """Reads what the database sends, by the queue of what it was sent. `may_show`: see `Judge`."""
 
-    def __init__(self, parameters: dict[str, str], may_show: Callable[[int, Mapping[str, str]], bool]) -> None:
+    def __init__(
+        self,
+        parameters: dict[str, str],
+        may_show: Callable[[int, Mapping[str, str]], bool],
+        *,
+        walsender: bool = False,
+    ) -> None:
         self.parameters = parameters
         self._may_show = may_show
+        self._walsender = walsender
+        self.streaming = False
+        """Both sides send CopyData, until each has said CopyDone or the database ReadyForQuery."""
         self.expected = Expected()
         self.names = NameMap()
         self.status = TransactionStatus.IDLE
@@ -81,7 +90,8 @@ class Replies:
         self.expected.append(entry)
         if entry.copies_in:
             self.copy_starts = entry
-        if entry.max_rows is not None and entry.awaits in {Awaits.QUERY, Awaits.EXECUTE}:
+        returns_rows = entry.awaits is Awaits.QUERY or (entry.awaits is Awaits.EXECUTE and not entry.copies_in)
+        if entry.max_rows is not None and returns_rows:
             self.limited = entry
 
     def copied_in(self, message: Message) -> None:
@@ -211,7 +221,9 @@ class Replies:
             case Backend.NOTICE_RESPONSE | Backend.NOTIFICATION_RESPONSE:
                 return None
             case Backend.COPY_BOTH_RESPONSE:
-                raise ProtocolViolation("the server started a replication stream")
+                if not self._walsender or head is None or head is not self.copy_starts:
+                    raise ProtocolViolation("the server started a replication stream that was not asked for")
+                self.copying_in = self.streaming = True
             case _:
                 pass
         return hidden
@@ -247,6 +259,7 @@ class Replies:
         self.status = TransactionStatus(raw[5:6])
         if head.awaits is Awaits.QUERY:
             self.names.close_statement("")
+            self.streaming = False
             self._over(head)
         if self.status is TransactionStatus.IDLE:
             self.names.transaction_ended()
@@ -259,7 +272,8 @@ class Replies:
             raise ProtocolViolation("the server completed a command that was not sent")
         if head.hidden:
             self.answers.append(Rows(tuple(head.gathered)))
-            self.expected.done()
+            if head.awaits is not Awaits.QUERY:
+                self.expected.done()
             return b""
         if head.control is not None:
             self.names.completed(head.control)

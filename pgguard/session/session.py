@@ -72,17 +72,21 @@ class _Waiting(msgspec.Struct):
 
 
 class Session:
-    """See the module. `limit`: the largest client message in bytes. `parameters`: the server's at login."""
+    """See the module. `limit`: the largest client message in bytes. `parameters`: the server's at login.
 
-    def __init__(self, judge: Judge, *, limit: int, parameters: Mapping[str, str]) -> None:
+    `walsender`: a replication connection, whose server takes no extended protocol and may start a stream.
+    """
+
+    def __init__(self, judge: Judge, *, limit: int, parameters: Mapping[str, str], walsender: bool = False) -> None:
         self._judge = judge
+        self._walsender = walsender
         self._framer = FrontendFramer(limit)
         self._pending: deque[Message] = deque()
         self._pending_bytes = 0
         self._to_server: list[bytes] = []
         self._preparing = 0
         """How many of the last ones there run nothing: Parse, Describe, Close."""
-        self._replies = Replies(dict(parameters), self._may_show)
+        self._replies = Replies(dict(parameters), self._may_show, walsender=walsender)
         self._waiting: _Waiting | None = None
         self._requests = 0
         self._draining = False
@@ -128,6 +132,11 @@ class Session:
         """The request that waits for `resolve`, if one does."""
         waiting = self._waiting
         return waiting.request if waiting is not None and waiting.stage is _Stage.ELSEWHERE else None
+
+    @property
+    def streaming(self) -> bool:
+        """A replication stream runs: it ends when either side wants it to."""
+        return self._replies.streaming
 
     @property
     def leaving(self) -> bool:
@@ -217,7 +226,7 @@ class Session:
             or self._cancelling > 0
             or (self._draining and len(self._replies.expected) > 0)
             or (self._replies.copy_starts is not None and not self._replies.copying_in)
-            or self._replies.limited is not None
+            or (self._replies.limited is not None and not self._replies.copying_in)
         )
 
     def _advance(self) -> None:
@@ -518,6 +527,10 @@ class Session:
             self._flush_segment()
 
     def _ask(self, question: Question) -> None:
+        if self._walsender:
+            assert not question.parameters, "a simple query has no values, and the question is none of its client's"
+            self._send(frontend.query(question.text), Entry(Awaits.QUERY, hidden=True))
+            return
         name = _QUESTION_NAME
         text = name.decode()
         self._send(
@@ -547,11 +560,11 @@ class Session:
             self._terminate()
 
     def _end_when_quiet(self) -> None:
-        if self._replies.copying_in:
+        if self._replies.copying_in and not self._replies.streaming:
             # the database would wait for the client's data, of which none is taken any more
             self._replies.copying_in = False
             self._put(frontend.copy_fail(b"the session ends"))
-        if len(self._replies.expected):
+        if len(self._replies.expected) and not self._replies.streaming:
             self._flush_segment()
             return
         assert self._ending is not None

@@ -121,11 +121,6 @@ def test_single_rows_and_an_empty_query(connect: Connect):
     assert connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
 
 
-def test_replication_connections_are_refused(connect: Connect):
-    with pytest.raises(psycopg.OperationalError, match="replication connections are not allowed through pgguard"):
-        connect(replication="database")
-
-
 @pytest.mark.parametrize(
     "statement",
     [

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgguard.model.context import Transport
+from pgguard.model.context import Replication, Transport
 from pgguard.session.doorway import Doorway, Next, NotAdmitted, Startup, read_startup
 from pgguard.wire.constants import PROTOCOL_3_0, PROTOCOL_3_2
 from pgguard.wire.framing import ProtocolViolation
@@ -132,10 +132,23 @@ def test_other_encodings_get_a_clear_error(name: str):
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"), [("false", False), ("0", False), ("database", True), ("t", True), ("", True)]
+    ("value", "wanted"),
+    [
+        *((value, Replication.NONE) for value in ("false", "0", "OFF", "of", "n", "f")),
+        *((value, Replication.PHYSICAL) for value in ("t", "True", "on", "1", "yes")),
+        ("database", Replication.DATABASE),
+    ],
 )
-def test_replication_is_reported(value: str, wanted: bool):
-    assert startup(replication=value).replication is wanted
+def test_replication_is_read_as_the_server_reads_it(value: str, wanted: Replication):
+    read = startup(replication=value, database="shop")
+    assert read.replication is wanted
+    assert read.database == ("replication" if wanted is Replication.PHYSICAL else "shop")
+
+
+@pytest.mark.parametrize("value", ["", "o", "Database", "truest", "2"])
+def test_a_replication_that_the_server_does_not_know_is_refused(value: str):
+    with pytest.raises(NotAdmitted, match='invalid value for parameter "replication"'):
+        startup(replication=value)
 
 
 _TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
