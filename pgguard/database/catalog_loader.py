@@ -145,6 +145,7 @@ def _relation(row: asyncpg.Record, links: _Links, sources: tuple[tuple[str, str,
         generated=tuple(row["generated"]),
         owner=row["owner"],
         row_type=row["row_type"],
+        of_type=row["of_type"],
         constraints={
             name: tuple(by_number[n] for n in keys if n in by_number) for name, keys in links.constraints.get(oid, ())
         },

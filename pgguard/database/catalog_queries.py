@@ -27,7 +27,8 @@ select n.nspname, c.relname, c.relkind::text, coalesce(a.columns, '{}') as colum
        c.relkind = 'v' and coalesce(c.reloptions::text ~ 'security_invoker=(true|on|1|yes|t|y)', false) as invoker,
        case when c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
             then pg_catalog.pg_get_viewdef(c.oid) end as definition,
-       c.oid::bigint as oid, c.reltype::bigint as row_type, pg_catalog.pg_get_userbyid(c.relowner) as owner
+       c.oid::bigint as oid, c.reltype::bigint as row_type, c.reloftype::bigint as of_type,
+       pg_catalog.pg_get_userbyid(c.relowner) as owner
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   left join attributes a on a.attrelid = c.oid

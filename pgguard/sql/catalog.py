@@ -21,7 +21,7 @@ class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
     (column, schema, table, column) that a column plainly is. `constraints`: the columns of each unique, primary or
     exclusion constraint, by its name. `row_type`: the OID of its composite type. `table`: of an index, what it is on.
     `dependents`: the (schema, name) of the views that go with it in a CASCADE, `referenced_by` of the tables whose
-    foreign keys point at it.
+    foreign keys point at it. `of_type`: of a typed table (CREATE TABLE OF), the OID of that type.
     """
 
     schema: str
@@ -43,6 +43,7 @@ class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
     table: tuple[str, str] | None = None
     dependents: tuple[tuple[str, str], ...] = ()
     referenced_by: tuple[tuple[str, str], ...] = ()
+    of_type: int = 0
 
     def type_of(self, column: str) -> int:
         """The type of a column; 0 where it is not known."""

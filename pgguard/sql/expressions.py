@@ -16,7 +16,7 @@ from pgguard.model.sqlstate import SqlState
 from pgguard.sql import functions, types
 from pgguard.sql.catalog import Function
 from pgguard.sql.environment import Opaque, Unresolved
-from pgguard.sql.level import Level
+from pgguard.sql.level import Level, settled
 from pgguard.sql.overloads import Candidate
 from pgguard.sql.scope import Item, RelationItem
 from pgguard.sql.types import ANYTHING, BIGINT, BIT, BOOLEAN, DOUBLE, INTEGER, NUMERIC, REAL, RECORD, TEXT, UNKNOWN
@@ -174,10 +174,9 @@ def _field(type_: int, name: str, level: Level) -> int:
         return ANYTHING
     if type_ not in {ANYTHING, RECORD}:  # it has no such field: `('/x'::text).pg_read_file` is a call as any other
         return functions.result_of(level.env, functions.call(level.env, called), called.types)
-    for function in [c.target for c in found if isinstance(c.target, Function)]:
-        takes = function.argument_types[0] if function.argument_types else ANYTHING
-        if types.converts(catalog, type_, takes):
-            functions.report(level.env, function, ())
+    for candidate in found:
+        if isinstance(candidate.target, Function) and types.converts(catalog, type_, candidate.types[0]):
+            functions.report(level.env, candidate.target, ())
     return functions.result_of(level.env, found, called.types)
 
 
@@ -240,8 +239,8 @@ def _a_expr(node: ast.A_Expr, level: Level) -> int:
             _in(name, node, level)
             return BOOLEAN
         case A_Expr_Kind.AEXPR_OP_ANY | A_Expr_Kind.AEXPR_OP_ALL:
-            left, right = walk(node.lexpr, level), walk(node.rexpr, level)
-            functions.operator(level.env, name, left, types.element(level.env.catalog, right))
+            left_type, right_type = walk(node.lexpr, level), walk(node.rexpr, level)
+            functions.operator(level.env, name, left_type, types.element(level.env.catalog, right_type))
             return BOOLEAN
         case (
             A_Expr_Kind.AEXPR_BETWEEN
@@ -252,9 +251,9 @@ def _a_expr(node: ast.A_Expr, level: Level) -> int:
             _between(node, level)
             return BOOLEAN
         case A_Expr_Kind.AEXPR_NULLIF:
-            operand = _operand(node.lexpr, level)
-            _compare(name, operand, _operand(node.rexpr, level), level)
-            return operand.type
+            left, right = _operand(node.lexpr, level), _operand(node.rexpr, level)
+            _compare(name, left, right, level)
+            return functions.left_as(level.env, name, left.type, right.type)
         case A_Expr_Kind.AEXPR_DISTINCT | A_Expr_Kind.AEXPR_NOT_DISTINCT:
             _compare(name, _operand(node.lexpr, level), _operand(node.rexpr, level), level)
             return BOOLEAN
@@ -274,7 +273,7 @@ def _operand(node: Any, level: Level, beside: _Operand | None = None) -> _Operan
         return _Operand(RECORD, _row_fields(node, level))
     fields = beside.fields if beside is not None else None
     if fields is not None and isinstance(node, ast.SubLink) and node.subLinkType == SubLinkType.EXPR_SUBLINK:
-        columns = level.query(node.subselect, level.inner(level.scope))
+        columns = settled(level.query(node.subselect, level.inner(level.scope)))
         return _Operand(RECORD, (ANYTHING,) * len(fields) if columns is None else tuple(c.type for c in columns))
     return _Operand(walk(node, level))
 
@@ -297,7 +296,8 @@ def _in(name: list[str], node: ast.A_Expr, level: Level) -> None:
         _compare(name, left, right, level)
     if left.fields is None and len(rights) > 1:
         together = functions.together(level.env, [left.type, *(right.type for right in rights)])
-        functions.operator(level.env, name, left.type, together)
+        for type_ in {left.type, together}:  # of which items they are an array hangs on where columns stand in them
+            functions.operator(level.env, name, left.type, type_)
 
 
 def _between(node: ast.A_Expr, level: Level) -> None:
@@ -316,7 +316,7 @@ def _sub_link(node: ast.SubLink, level: Level) -> int:
     catalog = level.env.catalog
     row = node.testexpr
     lefts = _row_fields(row, level) if isinstance(row, ast.RowExpr) else (walk(row, level),)
-    columns = level.query(node.subselect, level.inner(level.scope))
+    columns = settled(level.query(node.subselect, level.inner(level.scope)))
     first = columns[0].type if columns else ANYTHING
     if node.subLinkType in {SubLinkType.ANY_SUBLINK, SubLinkType.ALL_SUBLINK}:
         rights = [c.type for c in columns] if columns is not None else [ANYTHING] * len(lefts)
@@ -324,7 +324,7 @@ def _sub_link(node: ast.SubLink, level: Level) -> int:
             functions.operator(level.env, functions.names_of(node.operName) or ["="], left, right)
         return BOOLEAN
     if node.subLinkType == SubLinkType.ARRAY_SUBLINK:
-        return types.array_of(catalog, TEXT if first == UNKNOWN else first)
+        return types.array_of(catalog, first)
     return first if node.subLinkType == SubLinkType.EXPR_SUBLINK else BOOLEAN
 
 
@@ -364,7 +364,7 @@ def _row_cast(row: ast.RowExpr, target: int, level: Level) -> None:
 
 def _case(node: ast.CaseExpr, level: Level) -> int:
     subject = walk(node.arg, level) if node.arg is not None else None
-    results = [] if node.defresult is None else [walk(node.defresult, level)]
+    results = [UNKNOWN if node.defresult is None else walk(node.defresult, level)]  # without ELSE it is a NULL
     for when in node.args or ():
         if subject is None:
             condition(when.expr, level)
@@ -387,9 +387,9 @@ def _array(node: ast.A_ArrayExpr, level: Level) -> int:
 
 
 def condition(node: Any, level: Level) -> None:
-    """What must be true or false: a users' cast may make it so."""
+    """What must be true or false: a users' cast may make it so, as in an assignment (coerce_to_boolean)."""
     if node is not None:
-        functions.convert(level.env, walk(node, level), BOOLEAN, "i")
+        functions.convert(level.env, walk(node, level), BOOLEAN, "a")
 
 
 def number(node: Any, level: Level) -> None:

@@ -213,14 +213,29 @@ def execute(env: Environment, function: tuple[str, str, tuple[str, ...]]) -> Non
 
 def operator(env: Environment, parts: Sequence[str], *given: int) -> int:
     """An operator over operands of these types: an access where it may be one of the users'; the type it gives."""
-    ranks = _ranks(env, parts)
-    key = (parts[-1], given, tuple(ranks.items()))
-    picked = env.catalog.chosen(key, lambda: _picked(env, parts[-1], ranks, given))
+    picked = _operators(env, parts, given)
     env.budget.spend(len(picked.users))
     _convert_arguments(env, picked.candidates, given)
     for function in picked.users:
         execute(env, function)
     return picked.type
+
+
+def left_as(env: Environment, parts: Sequence[str], left: int, right: int) -> int:
+    """The type that an operator takes its left operand as: NULLIF's own (PostgreSQL source, transformAExprNullIf)."""
+    taken = {c.types[0] for c in _operators(env, parts, (left, right)).candidates}
+    if len(taken) != 1:
+        return ANYTHING
+    (type_,) = taken
+    if type_ not in types.POLYMORPHIC:
+        return type_
+    return ANYTHING if left == UNKNOWN else left
+
+
+def _operators(env: Environment, parts: Sequence[str], given: tuple[int, ...]) -> "_Picked":
+    ranks = _ranks(env, parts)
+    key = (parts[-1], given, tuple(ranks.items()))
+    return env.catalog.chosen(key, lambda: _picked(env, parts[-1], ranks, given))
 
 
 def _convert_arguments(env: Environment, candidates: Sequence[Candidate], given: Sequence[int]) -> None:

@@ -98,7 +98,7 @@ def converts(catalog: Catalog, source: int, target: int) -> bool:
 
 
 def _by_structure(catalog: Catalog, source: int, target: int) -> bool:
-    """Arrays by their elements; rows to and from `record`, and to the row of a parent."""
+    """Arrays by their elements; rows to and from `record`, to the row of a parent, and to a typed table's type."""
     from_, to = catalog.type_by_oid(source), catalog.type_by_oid(target)
     if from_ is None or to is None:
         return True
@@ -112,7 +112,9 @@ def _by_structure(catalog: Catalog, source: int, target: int) -> bool:
         return True
     if from_.kind == to.kind == "c":
         child, parent = catalog.relation_by_oid(from_.relation), catalog.relation_by_oid(to.relation)
-        return child is not None and parent is not None and (parent.schema, parent.name) in child.ancestors
+        if child is None or parent is None:
+            return False
+        return child.of_type == target or (parent.schema, parent.name) in child.ancestors
     return False
 
 

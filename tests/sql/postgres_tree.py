@@ -85,19 +85,17 @@ class Oracle:
             )
         }
 
+        self.connection.execute("set debug_print_parse = on")
+
     def close(self) -> None:
         self.connection.close()
 
     def ask(self, statement: str) -> tuple[set[Touched], set[tuple[str, str, tuple[str, ...]]]]:
         """Relations and functions that the statement touches. Raises psycopg.Error where PostgreSQL refuses it."""
         self._details.clear()
-        self.connection.execute("set debug_print_parse = on")
-        try:
-            self.connection.execute(f"prepare oracle as {statement}".encode())
-            tree = next(_read(d) for d in self._details if d.startswith("{QUERY") and ":commandType 6" not in d)
-        finally:
-            self.connection.execute("set debug_print_parse = off")
-            self.connection.execute("deallocate all")
+        self.connection.execute(f"prepare oracle as {statement}".encode())
+        tree = next(_read(d) for d in self._details if d.startswith("{QUERY") and ":commandType 6" not in d)
+        self.connection.execute("deallocate oracle")
         relations, functions = set(), set()
         for node in _nodes(tree):
             if node["node"] in {"RTE", "RANGETBLENTRY"}:
