@@ -31,7 +31,7 @@ from pgguard.runtime.login import Login
 from pgguard.runtime.principal_setting import PRINCIPAL_IS_FIXED, may_set_principal
 from pgguard.runtime.recent import Circumstances, RecentDecisions
 from pgguard.runtime.running import Running, RunningStatements
-from pgguard.runtime.understanding import Understanding, Unfit
+from pgguard.runtime.understanding import Understanding, Unfit, touched_by_named
 from pgguard.session.judgement import Allow, Ask, Moment, Names, Refuse, Request, TransactionStatus
 from pgguard.sql.disclosure import shown_by
 
@@ -212,7 +212,7 @@ class Approval:
         if request.moment is Moment.BIND:
             self._bound = _Bound(request, controls, max_rows, judged.stamp)
             self._granted = None if granted is None else (request, granted)
-        return Allow(controls, max_rows)
+        return Allow(controls, max_rows, touched_by_named(judged.statements))
 
     def _observing(self) -> bool:
         return self._house.observes(self._login.database)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from pgguard.model.access import Access, Kind
 from pgguard.model.context import Replication
 from pgguard.model.control import DeclareCursor, ExecutePrepared, FetchCursor, Prepare, Transaction
 from pgguard.model.facts import Facts
@@ -24,9 +25,9 @@ from pgguard.runtime.isolation import IsolatedWorkFailed, Isolation
 from pgguard.runtime.judging import Wait
 from pgguard.runtime.own_relations import OWN_RELATIONS_QUESTION, read_own_relations
 from pgguard.runtime.settings_question import SETTINGS_QUESTION, CannotTell, SessionState, read_state
-from pgguard.session.judgement import Ask, Failed, Moment, Names, Request, TransactionStatus
+from pgguard.session.judgement import Ask, Failed, Meaning, Moment, Names, Prepared, Request, TransactionStatus
 from pgguard.session.plain_text import reads_the_same
-from pgguard.sql.analyze import Analysis, Refused, Script, analyze, behind, facts_of_call
+from pgguard.sql.analyze import Analysis, Refused, Script, analyze, facts_of_call, moves_names
 from pgguard.sql.catalog import Catalog, Relation
 from pgguard.sql.environment import Settings
 from pgguard.sql.replication import replication_command
@@ -82,6 +83,8 @@ class Understanding:
         """The session has changed the catalog, and no refresh has begun since."""
         self._own_relations: tuple[Relation, ...] | None = None
         self._generation = -1
+        self._uses: list[tuple[Meaning, tuple[Access, ...]]] = []
+        """What the prepared statements that the request uses mean now."""
 
     @property
     def state(self) -> SessionState | None:
@@ -105,9 +108,18 @@ class Understanding:
             )
         if request.moment in {Moment.QUERY, Moment.PARSE} and not reads_the_same(request.text):
             yield from self._check_lexer(request)
-        text = _decode(request.text)
-        found = yield from self._facts(request, text)
-        return (yield from self._with_named(request, names, found))
+        self._uses = []
+        found = yield from self._facts(request, _decode(request.text))
+        found = yield from self._with_named(request, names, found)
+        return found if request.meaning is None else tuple(self._as_ever(facts, request.meaning) for facts in found)
+
+    def _as_ever(self, facts: Facts, meaning: Meaning) -> Facts:
+        """With all that the prepared statement has meant since its preparation: the database may still take it so."""
+        self._uses.append((meaning, facts.accesses))
+        widened = meaning.widened(facts.accesses)
+        if widened is facts.accesses:
+            return facts
+        return msgspec.structs.replace(facts, accesses=widened, opaque=facts.opaque or _why_opaque(widened))
 
     def _replication_command(self, request: Request) -> Facts | None:
         """None for SQL. Raises Unfit for what the server would refuse on such a connection."""
@@ -239,30 +251,39 @@ class Understanding:
         if not any(isinstance(facts.control, _NAMING) for facts in statements):
             return statements
         result: list[Facts] = []
-        prepared: dict[str, str] = {}
-        cursors: dict[str, str] = {}
-        doubt = ""
+        prepared: dict[str, Prepared] = {}
+        cursors: dict[str, Prepared] = {}
+        moved = unseen = ""
         for facts in statements:
+            executes = isinstance(facts.control, ExecutePrepared)
+            before = moved if executes else unseen if facts.needs_settings else ""
+            if before:
+                raise unfit(
+                    SqlState.FEATURE_NOT_SUPPORTED,
+                    f"{facts.kind} cannot be judged: it follows {before} in the same string",
+                    "Send it as a query of its own.",
+                )
             match facts.control:
                 case Prepare(name=name, query=query):
-                    prepared[name] = query
+                    prepared[name] = Prepared(query.encode())
                 case DeclareCursor(name=name, query=query):
-                    cursors[name] = query
+                    cursors[name] = Prepared(query.encode())
                 case ExecutePrepared(name=name):
-                    inner = yield from self._named_text(request, names, name, prepared.get(name), cursor=False)
-                    facts = yield from self._as_inner(request, facts, inner, doubt)  # noqa: PLW2901  # enriched
+                    inner = yield from self._named(request, names, name, prepared.get(name), cursor=False)
+                    facts = yield from self._as_inner(request, facts, inner)  # noqa: PLW2901  # enriched in place
                 case FetchCursor(name=name):
-                    inner = yield from self._named_text(request, names, name, cursors.get(name), cursor=True)
-                    facts = yield from self._as_inner(request, facts, inner, doubt)  # noqa: PLW2901  # enriched
+                    inner = yield from self._named(request, names, name, cursors.get(name), cursor=True)
+                    facts = yield from self._as_inner(request, facts, inner)  # noqa: PLW2901  # enriched in place
                 case _:
                     pass
+            moved = moved or (facts.kind if moves_names(facts) else "")
+            unseen = unseen or (moved if isinstance(facts.control, ExecutePrepared | FetchCursor) else "")
             result.append(facts)
-            doubt = doubt or (facts.kind if facts.unsettles or facts.changes_catalog else "")
         return tuple(result)
 
-    def _named_text(  # where a name may stand
-        self, request: Request, names: Names, name: str, here: str | None, *, cursor: bool
-    ) -> Generator[Ask | Wait, Any, str]:
+    def _named(  # where a name may stand
+        self, request: Request, names: Names, name: str, here: Prepared | None, *, cursor: bool
+    ) -> Generator[Ask | Wait, Any, Prepared]:
         if here is not None:
             return here
         if not request.quiet:
@@ -275,16 +296,13 @@ class Understanding:
                 if cursor
                 else unfit(SqlState.INVALID_SQL_STATEMENT_NAME, f'prepared statement "{name}" does not exist')
             )
-        return _decode(found.text)
+        return found
 
-    def _as_inner(self, request: Request, outer: Facts, text: str, doubt: str) -> Generator[Ask | Wait, Any, Facts]:
-        """`doubt`: the command of the same string that may have changed what names mean; "" where none may.
-
-        PostgreSQL analyses a prepared statement again where search_path has changed since (docs, PREPARE).
-        """
-        inner = yield from self._facts(request, text)
+    def _as_inner(self, request: Request, outer: Facts, named: Prepared) -> Generator[Ask | Wait, Any, Facts]:
+        found = yield from self._facts(request, _decode(named.text))
+        inner = [self._as_ever(facts, named.meaning) for facts in found]
         accesses = dict.fromkeys((*outer.accesses, *(access for facts in inner for access in facts.accesses)))
-        both = msgspec.structs.replace(
+        return msgspec.structs.replace(
             outer,
             accesses=tuple(accesses),
             opaque=outer.opaque or next((f.opaque for f in inner if f.opaque), None),
@@ -292,12 +310,13 @@ class Understanding:
             changes_catalog=outer.changes_catalog or any(f.changes_catalog for f in inner),
             needs_settings=True,
         )
-        return behind(doubt, both) if doubt and any(f.needs_settings for f in inner) else both
 
     # bookkeeping
 
     def relayed(self, request: Request, statements: Facts_) -> None:
         """These statements go on to the database: what they may change is not known any more."""
+        for meaning, accesses in self._uses:
+            meaning.accesses = meaning.widened(accesses)
         if request.moment is Moment.PARSE:
             return  # nothing runs yet
         for facts in statements:
@@ -314,6 +333,17 @@ class Understanding:
                 self._own_relations = None
                 self._settled = False
                 self._dirty = True
+
+
+def touched_by_named(statements: Facts_) -> tuple[tuple[Access, ...], ...]:
+    """Of each statement that PREPARE and DECLARE name, what it touches; nothing where there is none."""
+    if not any(isinstance(facts.control, Prepare | DeclareCursor) for facts in statements):
+        return ()
+    return tuple(facts.accesses for facts in statements)
+
+
+def _why_opaque(accesses: tuple[Access, ...]) -> str | None:
+    return next((access.object.name for access in accesses if access.kind is Kind.OPAQUE), None)
 
 
 def _decode(text: bytes) -> str:

@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from pgguard.model.access import Access
 from pgguard.model.control import Control
 from pgguard.session.judgement import Portal, Prepared, Refuse
 from pgguard.session.names import changes_names
@@ -33,7 +34,8 @@ class Entry:
     """One message that the database has not finished answering.
 
     `number` is that of the judged request, 0 for messages that are not judged. `hidden`: a question of pgguard's own,
-    whose replies the client never sees. `controls`, `index`: of each statement of the string, and which one runs.
+    whose replies the client never sees. `controls`, `touched`, `index`: of each statement
+    of the string, and which one runs.
     `rows`: sent to the client of this statement; `before`: by earlier fetches from the same portal. `cut`: the result
     grew too long, and the database has been asked to stop. `failed`: the client got its error, and sees no more.
     """
@@ -47,6 +49,7 @@ class Entry:
     portal: Portal | None = None
     closes_portal: bool = False
     controls: tuple[Control | None, ...] = ()
+    touched: tuple[tuple[Access, ...], ...] = ()
     max_rows: int | None = None
     copies_in: bool = False
     index: int = 0

@@ -20,6 +20,7 @@ from typing import Protocol
 
 import msgspec
 
+from pgguard.model.access import Access
 from pgguard.model.control import Control
 from pgguard.model.refusal import Refusal
 
@@ -42,11 +43,30 @@ class TransactionStatus(Enum):
     FAILED = b"E"
 
 
+class Meaning:
+    """What a prepared statement has been judged to touch, from its preparation on. The judge widens it.
+
+    The database analyses a prepared statement anew only when what it names has changed, or the search_path has: a
+    temporary table made since may shadow one that it still reads (PostgreSQL source, plancache.c). So whatever its text
+    has meant at its preparation or at any use since, it may still do.
+    """
+
+    def __init__(self, accesses: tuple[Access, ...] = ()) -> None:
+        self.accesses = accesses
+
+    def widened(self, accesses: tuple[Access, ...]) -> tuple[Access, ...]:
+        """All that it may do, if its text means this now."""
+        if not self.accesses or self.accesses == accesses:
+            return accesses
+        return tuple(dict.fromkeys((*accesses, *self.accesses)))
+
+
 class Prepared(msgspec.Struct, frozen=True):
     """A prepared statement: its text and the parameter type OIDs its Parse declared (0: left to the server)."""
 
     text: bytes
     parameter_types: tuple[int, ...] = ()
+    meaning: Meaning = msgspec.field(default_factory=Meaning)
 
 
 class Portal(msgspec.Struct, frozen=True):
@@ -72,7 +92,8 @@ class Request(msgspec.Struct, frozen=True):
 
     `number` is unique in the session. `text` is the SQL of a Query or Parse, and that of the statement behind a Bind
     or Execute. `status` and `quiet` tell what the database last said and whether anything is in flight: only if
-    `quiet` is `status` the present one. `segment`: an extended-protocol segment is open (no Sync since).
+    `quiet` is `status` the present one. `segment`: an extended-protocol segment is open (no Sync since). `meaning` is
+    that of the prepared statement that a Parse, Bind or Execute is about; None for any other message.
     """
 
     number: int
@@ -86,13 +107,18 @@ class Request(msgspec.Struct, frozen=True):
     parameter_types: tuple[int, ...] = ()
     function: int | None = None
     row_limit: int = 0
+    meaning: Meaning | None = None
 
 
 class Allow(msgspec.Struct, frozen=True):
-    """Relay. `controls`: one entry a statement of the string, None where it has none, applied as each completes."""
+    """Relay. `controls`: one entry a statement of the string, None where it has none, applied as each completes.
+
+    `touched`: of each statement that PREPARE or DECLARE names, what it was judged to touch.
+    """
 
     controls: tuple[Control | None, ...] = ()
     max_rows: int | None = None
+    touched: tuple[tuple[Access, ...], ...] = ()
 
 
 class Refuse(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ CommandComplete): Parse of an existing name fails and the old statement survives
 drops it, DEALLOCATE may fail (field notes, section 1).
 """
 
+from pgguard.model.access import Access
 from pgguard.model.control import (
     CloseCursor,
     Control,
@@ -13,7 +14,7 @@ from pgguard.model.control import (
     Discard,
     Prepare,
 )
-from pgguard.session.judgement import Portal, Prepared
+from pgguard.session.judgement import Meaning, Portal, Prepared
 
 _NAMING = (Prepare, Deallocate, DeclareCursor, CloseCursor, Discard)
 
@@ -65,17 +66,17 @@ class NameMap:
         if len(self._portals) > len(self._holdable):
             self._portals = {name: portal for name, portal in self._portals.items() if name in self._holdable}
 
-    def completed(self, control: Control) -> None:
-        """A statement with this control has completed."""
+    def completed(self, control: Control, touched: tuple[Access, ...] = ()) -> None:
+        """A statement with this control has completed. `touched`: what it was judged to touch, if it named another."""
         match control:
             case Prepare():
-                self._statements[control.name] = Prepared(control.query.encode())
+                self._statements[control.name] = Prepared(control.query.encode(), meaning=Meaning(touched))
             case Deallocate(name=None):
                 self._statements.clear()
             case Deallocate(name=str(name)):
                 self._statements.pop(name, None)
             case DeclareCursor():
-                self._declared(control)
+                self._declared(control, touched)
             case CloseCursor(name=None):
                 self._close_all_portals()
             case CloseCursor(name=str(name)):
@@ -86,8 +87,8 @@ class NameMap:
             case _:
                 pass  # leaves the names as they are
 
-    def _declared(self, cursor: DeclareCursor) -> None:
-        self._portals[cursor.name] = Portal(Prepared(cursor.query.encode()))
+    def _declared(self, cursor: DeclareCursor, touched: tuple[Access, ...]) -> None:
+        self._portals[cursor.name] = Portal(Prepared(cursor.query.encode(), meaning=Meaning(touched)))
         self._rows.pop(cursor.name, None)
         if cursor.holdable:
             self._holdable.add(cursor.name)

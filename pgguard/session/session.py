@@ -49,6 +49,7 @@ _QUESTION_NAME = b"pgguard.question"
 
 _ENDS_SKIPPING = frozenset({Frontend.SYNC, Frontend.FLUSH, Frontend.TERMINATE})
 _PREPARING = frozenset({Awaits.PARSE, Awaits.DESCRIBE, Awaits.CLOSE})
+_OF_PREPARED = frozenset({Moment.PARSE, Moment.BIND, Moment.EXECUTE})
 _COPY_MESSAGES = frozenset({Frontend.COPY_DATA, Frontend.COPY_DONE, Frontend.COPY_FAIL})
 
 
@@ -382,6 +383,7 @@ class Session:
             formats=() if portal is None else portal.formats,
             parameter_types=prepared.parameter_types,
             row_limit=row_limit,
+            meaning=prepared.meaning if moment in _OF_PREPARED else None,
         )
 
     def _ask_for(  # noqa: PLR0913  # the parts of one request
@@ -444,6 +446,7 @@ class Session:
             return
         entry = waiting.entry
         entry.controls = allow.controls
+        entry.touched = allow.touched
         entry.max_rows = allow.max_rows
         runs = waiting.request.moment in {Moment.QUERY, Moment.EXECUTE}
         entry.copies_in = runs and any(isinstance(control, CopyIn) for control in allow.controls)

@@ -153,8 +153,7 @@ class _Script:
                 self._set_path([schema for schema in path if schema is not None])
                 return
         ends = isinstance(facts.control, Transaction) and facts.control.ends
-        resets = facts.unsettles and (not isinstance(tree, ast.VariableSetStmt) or _matters(tree))
-        if ends or resets or facts.changes_catalog:
+        if ends or moves_names(facts):
             self._doubt = self._doubt or facts.kind
         if facts.changes_catalog:
             self._made = self._made or facts.kind
@@ -195,13 +194,19 @@ def behind(doubt: str, facts: Facts) -> Facts:
     return _opaque_facts(facts.kind, why, facts.shape, facts.accesses)
 
 
-def _matters(tree: ast.VariableSetStmt) -> bool:
-    """Whether a SET can change what names mean or how text is read."""
-    name = (tree.name or "").lower()
-    return tree.kind == VariableSetKind.VAR_RESET_ALL or name in {
-        "search_path", "role", "session_authorization", "standard_conforming_strings", "client_encoding",
-        "backslash_quote",
-    }  # fmt: skip
+_NAMING_SETTINGS = frozenset({
+    "all", "search_path", "standard_conforming_strings", "client_encoding", "backslash_quote",
+})  # fmt: skip
+
+
+def moves_names(facts: Facts) -> bool:
+    """Whether after it names may mean something else, or text be read in another way.
+
+    The SET without an access is the one back to the login's own role.
+    """
+    if facts.kind in {"SET", "RESET"} and facts.accesses:
+        return any(a.kind is Kind.ROLE or a.object.name in _NAMING_SETTINGS for a in facts.accesses)
+    return facts.unsettles or facts.changes_catalog
 
 
 def _collect(tree: Any, env: Environment) -> str:

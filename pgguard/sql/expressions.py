@@ -13,29 +13,33 @@ from pglast.enums import A_Expr_Kind, SubLinkType
 
 from pgguard.model.control import FetchCursor
 from pgguard.model.sqlstate import SqlState
-from pgguard.sql import functions, types
+from pgguard.sql import functions, syntax, types
 from pgguard.sql.catalog import Function
 from pgguard.sql.environment import Opaque, Unresolved
 from pgguard.sql.level import Level, settled
 from pgguard.sql.overloads import Candidate
 from pgguard.sql.scope import Item, RelationItem
-from pgguard.sql.types import ANYTHING, BIGINT, BIT, BOOLEAN, DOUBLE, INTEGER, NUMERIC, REAL, RECORD, TEXT, UNKNOWN
+from pgguard.sql.types import ANYTHING, BIGINT, BIT, BOOLEAN, DOUBLE, INTEGER, NUMERIC, REAL, RECORD, TEXT, UNKNOWN, XML
 
 _TRANSPARENT: dict[type, int] = {
-    ast.CaseWhen: ANYTHING, ast.GroupingFunc: INTEGER, ast.GroupingSet: ANYTHING, ast.JsonAggConstructor: ANYTHING,
-    ast.JsonArgument: ANYTHING, ast.JsonArrayAgg: ANYTHING, ast.JsonArrayConstructor: ANYTHING,
-    ast.JsonBehavior: ANYTHING, ast.JsonFuncExpr: ANYTHING, ast.JsonIsPredicate: BOOLEAN, ast.JsonKeyValue: ANYTHING,
-    ast.JsonObjectAgg: ANYTHING, ast.JsonObjectConstructor: ANYTHING, ast.JsonOutput: ANYTHING,
-    ast.JsonParseExpr: ANYTHING, ast.JsonReturning: ANYTHING, ast.JsonScalarExpr: ANYTHING,
-    ast.JsonSerializeExpr: ANYTHING, ast.JsonTablePathSpec: ANYTHING, ast.JsonValueExpr: ANYTHING,
-    ast.MultiAssignRef: ANYTHING, ast.NullTest: BOOLEAN, ast.ResTarget: ANYTHING, ast.WindowDef: ANYTHING,
-    ast.XmlExpr: ANYTHING, ast.XmlSerialize: ANYTHING,
+    ast.CaseWhen: ANYTHING, ast.GroupingFunc: INTEGER, ast.GroupingSet: ANYTHING, ast.JsonReturning: ANYTHING,
+    ast.JsonTablePathSpec: ANYTHING, ast.MultiAssignRef: ANYTHING, ast.NullTest: BOOLEAN, ast.ResTarget: ANYTHING,
+    ast.WindowDef: ANYTHING,
 }  # fmt: skip
 """Node classes that only hold others, with the type they give."""
 
+_CONVERTING: dict[type, int] = {
+    ast.JsonAggConstructor: ANYTHING, ast.JsonArgument: ANYTHING, ast.JsonArrayAgg: ANYTHING,
+    ast.JsonArrayConstructor: ANYTHING, ast.JsonBehavior: ANYTHING, ast.JsonFuncExpr: ANYTHING,
+    ast.JsonIsPredicate: BOOLEAN, ast.JsonKeyValue: ANYTHING, ast.JsonObjectAgg: ANYTHING,
+    ast.JsonObjectConstructor: ANYTHING, ast.JsonParseExpr: ANYTHING, ast.JsonScalarExpr: ANYTHING,
+    ast.JsonSerializeExpr: ANYTHING, ast.JsonValueExpr: ANYTHING,
+}  # fmt: skip
+"""Node classes that hold others and make of them what they need: any users' cast of what they hold may be called."""
+
 _LEAVES: dict[type, int] = {
     ast.A_Star: ANYTHING, ast.BitString: BIT, ast.Boolean: BOOLEAN, ast.Float: NUMERIC, ast.Integer: INTEGER,
-    ast.JsonFormat: ANYTHING, ast.MergeSupportFunc: TEXT, ast.ParamRef: ANYTHING, ast.SetToDefault: UNKNOWN,
+    ast.JsonFormat: ANYTHING, ast.ParamRef: ANYTHING, ast.SetToDefault: UNKNOWN,
     ast.SQLValueFunction: ANYTHING, ast.String: UNKNOWN, ast.TypeName: ANYTHING,
 }  # fmt: skip
 """Node classes that hold nothing, with the type they give. A parameter's type is the client's to declare."""
@@ -56,6 +60,8 @@ def walk(node: Any, level: Level) -> int:
     if type(node) in _TRANSPARENT:
         walk_inside(node, level)
         return _TRANSPARENT[type(node)]
+    if type(node) in _CONVERTING:
+        return _converting(node, level)
     if type(node) in _LEAVES:
         return _LEAVES[type(node)]
     raise Opaque(f"an expression of kind {type(node).__name__} is not understood")
@@ -67,6 +73,46 @@ def walk_inside(node: Any, level: Level) -> None:
         value = getattr(node, attribute)
         if isinstance(value, (ast.Node, tuple)):
             walk(value, level)
+
+
+def _converting(node: Any, level: Level) -> int:
+    if (name := syntax.once_a_call(node, level.env.catalog.snapshot.version)) is not None:
+        functions.may_call(level.env, name, getattr(node, "location", None))
+    for attribute in type(node).__slots__:
+        value = getattr(node, attribute)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, ast.Node):
+                type_ = walk(one, level)
+                if type(one) not in _CONVERTING:
+                    functions.convert(level.env, type_, ANYTHING, "e")
+    return _CONVERTING[type(node)]
+
+
+def _json_output(node: ast.JsonOutput, level: Level) -> int:
+    """RETURNING converts to its type, as a cast does."""
+    functions.convert(level.env, ANYTHING, types.named(level.env, node.typeName), "e")
+    return UNKNOWN
+
+
+def _xml(node: ast.XmlExpr, level: Level) -> int:
+    """XMLCONCAT and its like convert as an assignment does; which of them converts to what is left open."""
+    walk(node.named_args, level)
+    for type_ in _each(node.args, level):
+        for wanted in (XML, TEXT, INTEGER, BOOLEAN):
+            functions.convert(level.env, type_, wanted, "a")
+    return ANYTHING
+
+
+def _xml_serialize(node: ast.XmlSerialize, level: Level) -> int:
+    functions.convert(level.env, walk(node.expr, level), XML, "a")
+    functions.convert(level.env, XML, types.named(level.env, node.typeName), "e")
+    return ANYTHING
+
+
+def _merge_action(node: ast.MergeSupportFunc, level: Level) -> int:
+    if (name := syntax.once_a_call(node, level.env.catalog.snapshot.version)) is not None:
+        functions.may_call(level.env, name, node.location)
+    return TEXT
 
 
 def _each(nodes: Any, level: Level) -> list[int]:
@@ -196,6 +242,8 @@ def _func_call(node: ast.FuncCall, level: Level) -> int:
 
 def function_call(node: ast.FuncCall, level: Level) -> tuple[list[Candidate], int]:
     """A call: the functions it may be, and the type it gives."""
+    if (name := syntax.once_a_call(node, level.env.catalog.snapshot.version)) is not None:
+        functions.may_call(level.env, name, node.location)
     arguments: tuple[Any, ...] = tuple(node.args or ())
     given = _each(arguments, level)
     ordered = _each(node.agg_order, level)
@@ -293,7 +341,7 @@ def _in(name: list[str], node: ast.A_Expr, level: Level) -> None:
     items = node.rexpr if isinstance(node.rexpr, tuple) else (node.rexpr,)
     rights = [_operand(item, level) for item in items]
     for right in dict.fromkeys(rights):
-        _compare(name, left, right, level)
+        truth(_compare(name, left, right, level), level)
     if left.fields is None and len(rights) > 1:
         together = functions.together(level.env, [left.type, *(right.type for right in rights)])
         for type_ in {left.type, together}:  # of which items they are an array hangs on where columns stand in them
@@ -308,8 +356,8 @@ def _between(node: ast.A_Expr, level: Level) -> None:
     negated = node.kind in {A_Expr_Kind.AEXPR_NOT_BETWEEN, A_Expr_Kind.AEXPR_NOT_BETWEEN_SYM}
     above, below = ("<", ">") if negated else (">=", "<=")
     for first, last in ((lower, upper), (upper, lower)) if symmetric else ((lower, upper),):
-        _compare([above], value, first, level)
-        _compare([below], value, last, level)
+        truth(_compare([above], value, first, level), level)
+        truth(_compare([below], value, last, level), level)
 
 
 def _sub_link(node: ast.SubLink, level: Level) -> int:
@@ -369,7 +417,8 @@ def _case(node: ast.CaseExpr, level: Level) -> int:
         if subject is None:
             condition(when.expr, level)
         else:
-            functions.operator(level.env, ["="], TEXT if subject == UNKNOWN else subject, walk(when.expr, level))
+            subject = TEXT if subject == UNKNOWN else subject
+            truth(functions.operator(level.env, ["="], subject, walk(when.expr, level)), level)
         results.append(walk(when.result, level))
     return functions.together(level.env, results)
 
@@ -387,9 +436,17 @@ def _array(node: ast.A_ArrayExpr, level: Level) -> int:
 
 
 def condition(node: Any, level: Level) -> None:
-    """What must be true or false: a users' cast may make it so, as in an assignment (coerce_to_boolean)."""
+    """What must be true or false."""
     if node is not None:
-        functions.convert(level.env, walk(node, level), BOOLEAN, "a")
+        truth(walk(node, level), level)
+
+
+def truth(type_: int, level: Level) -> None:
+    """A value of this type must be true or false: a users' cast may make it so, as in an assignment.
+
+    Source: PostgreSQL source, coerce_to_boolean.
+    """
+    functions.convert(level.env, type_, BOOLEAN, "a")
 
 
 def number(node: Any, level: Level) -> None:
@@ -460,6 +517,10 @@ _HANDLERS: dict[type, Callable[[Any, Level], int]] = {
     ast.NamedArgExpr: _inner,
     ast.A_Const: _constant,
     ast.JsonArrayQueryConstructor: _json_array_of_query,
+    ast.JsonOutput: _json_output,
+    ast.XmlExpr: _xml,
+    ast.XmlSerialize: _xml_serialize,
+    ast.MergeSupportFunc: _merge_action,
 }
 
 

@@ -11,11 +11,11 @@ from pglast import ast
 from pgguard.sql import functions, types
 from pgguard.sql.catalog import Function
 from pgguard.sql.environment import Opaque
-from pgguard.sql.expressions import condition, function_call, number, output_name, walk
+from pgguard.sql.expressions import condition, function_call, number, output_name, truth, walk
 from pgguard.sql.level import Columns, Level, renamed, settled
 from pgguard.sql.overloads import Candidate
 from pgguard.sql.scope import Column, Item, JoinItem, RelationItem, Scope, columns_of, merged_type
-from pgguard.sql.types import ANYTHING, BIGINT
+from pgguard.sql.types import ANYTHING, BIGINT, TEXT, XML
 
 Merged = dict[str, list[tuple[Item, str]]]
 
@@ -53,10 +53,7 @@ def _entry(node: Any, level: Level) -> tuple[list[Item], Merged]:
             _sample(node, level)
             return _entry(node.relation, level)
         case ast.RangeTableFunc():
-            walk((node.docexpr, node.rowexpr, node.namespaces), level)
-            for column in node.columns or ():
-                walk((column.colexpr, column.coldefexpr), level)
-            names: Columns = [Column(c.colname or "", types.named(level.env, c.typeName)) for c in node.columns or ()]
+            names = _xml_columns(node, level)
             return [Item(_alias(node.alias, "xmltable"), _renamed(names, node.alias))], {}
         case ast.JsonTable():
             walk((node.context_item, node.pathspec, node.passing, node.on_error), level)
@@ -133,10 +130,13 @@ def _defined(definitions: Any, level: Level) -> list[Column]:
 
 
 def _unnested(call: Any) -> list[Any]:
-    """`unnest(a, b)` is one unnest beside another (PostgreSQL docs, section 7.2.1.4)."""
-    if not isinstance(call, ast.FuncCall) or functions.names_of(call.funcname)[-1] != "unnest":
+    """`unnest(a, b)` is one built-in unnest beside another (PostgreSQL source, transformRangeFunction)."""
+    if not isinstance(call, ast.FuncCall) or functions.names_of(call.funcname) != ["unnest"]:
         return [call]
-    return [ast.FuncCall(funcname=call.funcname, args=(argument,)) for argument in call.args or ()]
+    if len(call.args or ()) < 2 or call.func_variadic or call.agg_order or call.agg_filter or call.over:
+        return [call]
+    built_in = (ast.String(sval="pg_catalog"), ast.String(sval="unnest"))
+    return [ast.FuncCall(funcname=built_in, args=(argument,)) for argument in call.args or ()]
 
 
 def _function_columns(call: Any, definitions: Any, alias: str, level: Level) -> tuple[Columns, int]:
@@ -179,15 +179,32 @@ def _sample(node: ast.RangeTableSample, level: Level) -> None:
     number(node.repeatable, level)
 
 
+def _xml_columns(node: ast.RangeTableFunc, level: Level) -> list[Column]:
+    """The columns of XMLTABLE; all that it is made of is converted as in an assignment (transformRangeTableFunc)."""
+    spaces = [space.val for space in node.namespaces or ()]
+    for expression, type_ in ((node.docexpr, XML), (node.rowexpr, TEXT), *((space, TEXT) for space in spaces)):
+        functions.convert(level.env, walk(expression, level), type_, "a")
+    names = []
+    for column in node.columns or ():
+        type_ = types.named(level.env, column.typeName)
+        if column.colexpr is not None:
+            functions.convert(level.env, walk(column.colexpr, level), TEXT, "a")
+        if column.coldefexpr is not None:
+            functions.convert(level.env, walk(column.coldefexpr, level), type_, "a")
+        names.append(Column(column.colname or "", type_))
+    return names
+
+
 def _json_columns(columns: Any, level: Level) -> list[Column]:
     names: list[Column] = []
     for column in columns or ():
         walk((column.pathspec, column.on_empty, column.on_error), level)
-        names += (
-            _json_columns(column.columns, level)
-            if column.columns
-            else [Column(column.name, types.named(level.env, column.typeName))]
-        )
+        if column.columns:
+            names += _json_columns(column.columns, level)
+            continue
+        type_ = types.named(level.env, column.typeName)
+        functions.convert(level.env, ANYTHING, type_, "e")
+        names.append(Column(column.name, type_))
     return names
 
 
@@ -219,7 +236,8 @@ def _join(node: ast.JoinExpr, level: Level) -> tuple[list[Item], Merged]:
     if using:
         for name in using:
             sides = [item.type_of(column) for item, column in merged[name]]
-            functions.operator(level.env, ["="], sides[0] if sides else ANYTHING, sides[-1] if sides else ANYTHING)
+            left_type, right_type = (sides[0], sides[-1]) if sides else (ANYTHING, ANYTHING)
+            truth(functions.operator(level.env, ["="], left_type, right_type), level)
     if node.join_using_alias is not None:
         named = JoinItem(
             _alias(node.join_using_alias),

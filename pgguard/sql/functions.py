@@ -168,6 +168,22 @@ def handler(env: Environment, parts: Sequence[str], location: int | None) -> Non
     execute(env, (first.schema, first.name, first.arguments))
 
 
+def may_call(env: Environment, name: str, location: int | None) -> None:
+    """Every function of this name that the search_path can reach, or the cast to the type of this name.
+
+    Raises Unresolved (42883) where there is neither.
+    """
+    ranks = _ranks(env, [name])
+    found = [function for function in env.catalog.functions(name) if function.schema in ranks]
+    for function in found:
+        report(env, function, ())
+    target = types.named_by(env, [name])
+    if target is not None:
+        convert(env, ANYTHING, target, "e")
+    elif not found:
+        raise Unresolved(SqlState.UNDEFINED_FUNCTION, f"function {name} does not exist", location)
+
+
 def row_functions(env: Environment, name: str) -> list[Function]:
     """The functions outside pg_catalog that `x.name` may call with the row x (PostgreSQL docs, section 8.16.5)."""
     taken = [c.target for c in candidates(env, Call([name], (None,)))]

@@ -146,6 +146,31 @@ async def test_new_rules_reach_open_sessions_prepared_statements_and_open_cursor
         assert await prepared.fetchval(1) == "field notebook"
 
 
+_TEMPORARY = "rules: [{name: temporary, who: {user: alice}, allow: temp, on: {database: '*'}}]"
+
+
+async def test_a_prepared_statement_is_judged_by_all_it_may_still_mean(live: Live, as_user: AsUser):
+    """The database goes on reading a table that a temporary one shadows since: it was judged as the temporary one."""
+    as_user("alice")
+    await asyncio.to_thread(live.write, "temporary.yaml", _TEMPORARY)
+    async with connected(live.lab, "alice", server_settings={"search_path": "sales"}) as connection:
+        await connection.execute("create temp table another (id int)")
+        by_protocol = await connection.prepare("select count(*) from products")
+        await connection.execute("prepare by_sql as select count(*) from products")
+        assert await by_protocol.fetchval() == await connection.fetchval("execute by_sql") == 3
+        await connection.execute("create temp table products (id int)")
+        assert await by_protocol.fetchval() == await connection.fetchval("execute by_sql") == 3
+        await asyncio.to_thread(live.write, "frozen.yaml", _FREEZE)
+        for refused in (by_protocol.fetchval, lambda: connection.fetchval("execute by_sql")):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match=r"sales\.products"):
+                await refused()
+        assert await connection.fetchval("select count(*) from products") == 0
+        with pytest.raises(asyncpg.FeatureNotSupportedError, match="it follows SET in the same string"):
+            await connection.execute("set search_path = hr; execute by_sql")
+        await asyncio.to_thread(live.write, "frozen.yaml", None)
+        assert await connection.fetchval("execute by_sql") == 3
+
+
 def test_rules_that_do_not_load_change_nothing_and_are_told(live: Live):
     live.write("frozen.yaml", _FREEZE.replace("deny", "denny"), told="rules were not reloaded")
     assert live.told('frozen.yaml:1:39: unknown key "denny" in rule; did you mean "deny"?') == 1
