@@ -10,6 +10,7 @@ the worst that it can say. Near misses are worked out for denied accesses only.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from math import inf
 
 import msgspec
 
@@ -94,18 +95,19 @@ class _Deciding:
         return self._judge(facts, access, about)
 
     def _any_column(self, facts: Facts, access: Access, about: About) -> AccessDecision:
-        """The privilege on at least one column: as the single column that fares best."""
+        """The privilege on at least one column: as the single column that fares best, with the longest result."""
         limits, holds = self._limits, self._holds
         best: tuple[AccessDecision, list[int], dict[str, Rule]] | None = None
         for column in access.candidates:
-            self._limits, self._holds = list(limits), dict(holds)
+            self._limits, self._holds = [], dict(holds)
             found = self._judge(facts, msgspec.structs.replace(access, columns=(column,)), about)
-            if best is None or _STRICTER[found.effect] < _STRICTER[best[0].effect]:
+            if best is None or _fares(found, self._limits) < _fares(*best[:2]):
                 best = found, self._limits, self._holds
-            if best[0].effect is Effect.ALLOW:
+            if best[0].effect is Effect.ALLOW and not best[1]:
                 break
         assert best is not None, "there are candidates"
-        decision, self._limits, self._holds = best
+        decision, own, self._holds = best
+        self._limits = [*limits, *own]
         return msgspec.structs.replace(decision, access=access, missing=())
 
     def _judge(self, facts: Facts, access: Access, about: About) -> AccessDecision:
@@ -191,6 +193,11 @@ class _Deciding:
         if rule.condition is not None and not rule.condition.holds(moment):
             reasons.append(why_not(rule.condition, moment))
         return "; ".join(reasons) or None
+
+
+def _fares(found: AccessDecision, limits: list[int]) -> tuple[int, float]:
+    """The less the better: how strict the decision is, then how much its limit takes away."""
+    return _STRICTER[found.effect], -min(limits, default=inf)
 
 
 def _touches(rule: Rule, access: Access) -> bool:

@@ -173,6 +173,21 @@ def test_a_read_of_no_column_fares_as_its_best_column():
     assert says(one_of(rule("allow: select", "sales.orders", "columns: [other]")), count) == "deny"
 
 
+def test_a_read_of_no_column_has_the_limit_of_the_column_with_the_largest():
+    """It had the limit of the first column in the alphabet that may be read."""
+    count = access(columns=(), candidates=("card", "id"))
+    few = rule("allow: select", "sales.orders", "columns: [card]", "max_rows: 5", name="few")
+    more = rule("allow: select", "sales.orders", "columns: [id]", "max_rows: 50", name="more")
+    assert decision(one_of(few, more), count).max_rows == 50
+    assert (
+        decision(one_of(few, rule("allow: select", "sales.orders", "columns: [id]", name="all")), count).max_rows
+        is None
+    )
+    other = access(name="sales.other")
+    least = rule("allow: select", "sales.other", "max_rows: 2", name="least")
+    assert decision(one_of(few, more, least), other, count).max_rows == 2
+
+
 def test_labels_reach_columns_by_name_by_comment_and_through_views():
     labels = 'labels: {pii: [sales.*.card, {comment: "*@pii*"}]}'
     rules = one_of(
