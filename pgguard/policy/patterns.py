@@ -13,15 +13,30 @@ class PatternError(Exception):
     """The pattern cannot be used; the message says why and what to write."""
 
 
+_ANYTHING = "\ud800"
+"""Stands for a `*` in a sample: a lone surrogate, which no text in UTF-8 holds and so no pattern either."""
+
+
 class Matcher(msgspec.Struct, frozen=True):
-    """Matches one name. `literal` is the name itself where the pattern has no `*`."""
+    """Matches one name. `literal` is the name itself where the pattern has no `*`.
+
+    `sample` is a name that the pattern matches, and another pattern only where it matches all that this one does.
+    """
 
     source: str
     literal: str | None
     regex: re.Pattern[str] | None = None
+    sample: str = ""
 
     def matches(self, name: str) -> bool:
         return self.literal == name if self.regex is None else self.regex.fullmatch(name) is not None
+
+    def covers(self, other: "Matcher") -> bool:
+        """Whether it matches every name that `other` does."""
+        if other.literal is not None:
+            return self.matches(other.literal)
+        # a character that stands nowhere else is matched by a `*` alone, which then matches all that it stands for
+        return self.regex is not None and self.regex.fullmatch(other.sample) is not None
 
 
 def glob(text: str, *, ignore_case: bool = False) -> Matcher:
@@ -36,7 +51,8 @@ def _matcher(source: str, parts: list[str | None]) -> Matcher:
     if None not in parts:
         return Matcher(source, "".join(part for part in parts if part is not None))
     regex = "".join(".*" if part is None else re.escape(part) for part in parts)
-    return Matcher(source, None, re.compile(regex, re.DOTALL))
+    sample = "".join(_ANYTHING if part is None else part for part in parts)
+    return Matcher(source, None, re.compile(regex, re.DOTALL), sample)
 
 
 class NamePattern(msgspec.Struct, frozen=True):
@@ -63,6 +79,18 @@ class NamePattern(msgspec.Struct, frozen=True):
             if self.schema.literal is None and not self.reaches_system and _is_system(schema):
                 return False
         return self.name.matches(name) and (self.arguments is None or self.arguments == arguments)
+
+    def covers(self, other: "NamePattern") -> bool:
+        """Whether it matches every object, of the same kind, that `other` does."""
+        if self.schema is not None and not (other.schema is not None and self._covers_schema(other)):
+            return False
+        return self.name.covers(other.name) and (self.arguments is None or self.arguments == other.arguments)
+
+    def _covers_schema(self, other: "NamePattern") -> bool:
+        assert self.schema is not None, "asked for kinds with schemas"
+        assert other.schema is not None, "asked for kinds with schemas"
+        beyond = other.reaches_system and (other.schema.literal is None or _is_system(other.schema.literal))
+        return (self.reaches_system or not beyond) and self.schema.covers(other.schema)
 
 
 def _is_system(schema: str) -> bool:

@@ -57,12 +57,12 @@ def _leaf(condition: c.Condition, moment: c.Moment) -> str:  # noqa: C901, PLR09
         case c.EstimatedRows(comparison):
             rows = context.estimated_rows
             known = "unknown" if isinstance(rows, Unknown) else f"{rows:g}"
-            return f"the planner's estimate is {known}, not {_comparison(comparison)}"
+            return f"the planner's estimate is {known}, not {comparison_in_words(comparison)}"
         case c.Reason(patterns):
             return f'pgguard.reason is "{context.reason}", not {_sources(patterns)}'
         case c.State(probe, comparisons, patterns):
             value = context.state.get(probe)
-            wanted = _list([*map(_comparison, comparisons), *(f'"{p.source}"' for p in patterns)])
+            wanted = _list([*map(comparison_in_words, comparisons), *(f'"{p.source}"' for p in patterns)])
             return (
                 f'probe "{probe}" has no fresh value' if value is None else f'probe "{probe}" is {value}, not {wanted}'
             )
@@ -119,9 +119,9 @@ def duration_in_words(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
-def _comparison(comparison: c.Comparison) -> str:
+def comparison_in_words(comparison: c.Comparison) -> str:
     value = str(comparison.value).lower() if isinstance(comparison.value, bool) else comparison.value
-    shown = f"{value:g}" if isinstance(value, float) else value
+    shown = f"{value:.15g}" if isinstance(value, float) else value
     return f"{shown}" if comparison.operator == "=" else f"{comparison.operator} {shown}"
 
 
