@@ -12,10 +12,13 @@ import msgspec
 from pgguard.database.catalog_loader import load_catalog
 from pgguard.policy.problems import RulesInvalid
 from pgguard.policy.rule_set import RuleSet
+from pgguard.policy.warnings import Table
 from pgguard.runtime.rulebook import load_rules
 from pgguard.sql.catalog import Catalog, restore
 
 _T = TypeVar("_T")
+
+_TABLES = frozenset("rvmfp")  # pg_class.relkind: tables, views, materialized views, foreign and partitioned tables
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -46,6 +49,12 @@ def read_rules(folder: Path, baseline: Path | None) -> RuleSet:
         return load_rules(folder, baseline)
     except RulesInvalid as invalid:
         raise click.ClickException("the rules do not load:\n" + "\n".join(map(str, invalid.problems))) from invalid
+
+
+def tables_of(catalog: Catalog) -> list[Table]:
+    """The relations that rules about tables are about."""
+    relations = (r for r in catalog.snapshot.relations if r.kind in _TABLES)
+    return [Table(r.schema, r.name, r.columns, r.comments) for r in relations]
 
 
 def run(work: Awaitable[_T]) -> _T:

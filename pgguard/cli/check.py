@@ -6,12 +6,9 @@ from pathlib import Path
 
 import click
 
-from pgguard.cli._common import EXISTING_FILE, EXISTING_FOLDER, read_catalog, read_rules
+from pgguard.cli._common import EXISTING_FILE, EXISTING_FOLDER, read_catalog, read_rules, tables_of
 from pgguard.cli._offline import baseline_option
-from pgguard.policy.warnings import Table, expired, matching_nothing
-from pgguard.sql.catalog import Catalog
-
-_TABLES = frozenset("rvmfp")  # pg_class.relkind: tables, views, materialized views, foreign and partitioned tables
+from pgguard.policy.warnings import expired, matching_nothing
 
 
 @click.command()
@@ -24,15 +21,10 @@ def check(folder: Path, baseline: Path | None, catalog: Path | None, *, strict: 
     rules = read_rules(folder, baseline)
     warnings = expired(rules, datetime.now(UTC).date().isoformat())
     if catalog is not None:
-        warnings += matching_nothing(rules, _tables(read_catalog(catalog)))
+        warnings += matching_nothing(rules, tables_of(read_catalog(catalog)))
     for warning in sorted(warnings):
         click.echo(f"{warning.place}: warning: {warning.message}", err=True)
     own = sum(not rule.baseline for rule in rules.rules)
     click.echo(f"{own} rules load, beside {len(rules.rules) - own} of the baseline; identity {rules.identity}")
     if strict and warnings:
         sys.exit(1)
-
-
-def _tables(catalog: Catalog) -> list[Table]:
-    relations = (r for r in catalog.snapshot.relations if r.kind in _TABLES)
-    return [Table(r.schema, r.name, r.columns, r.comments) for r in relations]

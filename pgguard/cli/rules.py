@@ -8,12 +8,23 @@ from typing import Any
 
 import click
 
-from pgguard.cli._common import EXISTING_FOLDER, read_rules
+from pgguard.audit.files import all_files
+from pgguard.audit.learning import Seen, see
+from pgguard.audit.reading import AuditUnreadable, records
+from pgguard.cli._common import EXISTING_FILE, EXISTING_FOLDER, read_catalog, read_rules, tables_of
 from pgguard.cli._offline import baseline_option
 from pgguard.policy.difference import Change, Difference, difference
 from pgguard.policy.in_words import columns_in_words, condition_in_words, hold_in_words, rule_in_words
+from pgguard.policy.learning import learn as learnt
+from pgguard.policy.learning import refused as still_refused
+from pgguard.policy.learning import written
+from pgguard.policy.load import RuleFile, load
+from pgguard.policy.problems import RulesInvalid
 from pgguard.policy.rule import Mode, Rule
+from pgguard.policy.rule_set import RuleSet
 from pgguard.policy.schema import schema as schema_of_rules
+from pgguard.runtime.rulebook import read_baseline
+from pgguard.sql.shape import shape_of_text
 
 
 @click.group()
@@ -47,6 +58,51 @@ def diff(old: Path, new: Path, baseline: Path | None, *, as_json: bool) -> None:
     else:
         _tell(found)
     sys.exit(1 if found.differs else 0)
+
+
+@rules.command()
+@click.argument("logs", metavar="AUDIT...", nargs=-1, required=True, type=EXISTING_FILE)
+@click.option("--catalog", type=EXISTING_FILE, help="Shorten by it: whole tables without columns, whole schemas.")
+@baseline_option
+@click.option("--refused", is_flag=True, help="Learn from what was refused or held, too.")
+def learn(logs: tuple[Path, ...], catalog: Path | None, baseline: Path | None, *, refused: bool) -> None:
+    """Print the fewest rules that allow what an audit contains, beside the baseline: for review.
+
+    Of one file its closed ones are read, too. Exits with 1 where the rules do not allow all of it.
+    """
+    files = all_files(logs[0]) if len(logs) == 1 else list(logs)
+    base = _load([], baseline)
+    try:
+        seen = see(records(files), base, refused=refused)
+    except AuditUnreadable as error:
+        raise click.ClickException(str(error)) from error
+    tables = None if catalog is None else tables_of(read_catalog(catalog))
+    text = written(learnt(seen.needs, seen.groups, tables))
+    tried = _load([RuleFile("learnt", text.encode())], baseline)
+    left = still_refused(((context, key[-1]) for key, context in seen.accesses.items()), tried)
+    click.echo(_heading(seen) + text, nl=False)
+    for context, access in left[:10]:
+        click.echo(f"not allowed by these rules: {access.privilege} on {access.object} for {context.user}", err=True)
+    if left:
+        sys.exit(1)
+
+
+def _load(files: list[RuleFile], baseline: Path | None) -> RuleSet:
+    try:
+        return load(files, read_baseline(baseline), shape_of_text)
+    except RulesInvalid as invalid:
+        raise click.ClickException("the rules do not load:\n" + "\n".join(map(str, invalid.problems))) from invalid
+
+
+def _heading(seen: Seen) -> str:
+    lines = [
+        f"Learnt from {seen.statements} statements of {len({user for user, *_ in seen.accesses})} users, for review:",
+        "a group stands for its members where at least half of those seen did the same. The baseline's is left out.",
+    ]
+    lines += [
+        f"Not learnt from: {count} statements that got {effect}." for effect, count in sorted(seen.left_out.items())
+    ]
+    return "".join(f"# {line}\n" for line in lines)
 
 
 class _DoNotLoad(click.ClickException):

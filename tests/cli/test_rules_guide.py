@@ -11,9 +11,8 @@ Pgguard = Callable[..., Result]
 GUIDE = Path(__file__).parents[2] / "docs" / "rules.md"
 CATALOG = Path(__file__).parents[2] / "rules" / "shop.catalog.json"
 
-EXAMPLES = [
-    text for text in re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL) if "\nrules:" in f"\n{text}"
-]
+SECTION = GUIDE.read_text().partition("## Five examples")[2].partition("\n## ")[0]
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", SECTION, re.DOTALL)
 
 WEEKDAY = "2026-03-02T10:00:00+01:00"
 SUNDAY = "2026-03-01T10:00:00+01:00"
