@@ -53,12 +53,28 @@ LEFT_OUT = {
 }  # fmt: skip
 KEPT = frozenset({"pg_advisory_unlock_all"})
 """Begins with a pattern above, and is harmless: drivers' pools call it to reset a session."""
-RELATIONS_LEFT_OUT = re.compile(
-    "pg_statistic|pg_statistic_ext_data|pg_stats.*|pg_sequences|pg_authid|pg_shadow|pg_largeobject.*|pg_stat_.*"
-    "|_?pg_user_mapping.*|user_mapping_options|pg_statio_.*|pg_file_settings|pg_hba_file_rules|pg_ident_file_mappings|pg_subscription.*|pg_replication_.*"
-    "|pg_locks|pg_prepared_xacts|pg_config|pg_backend_memory_contexts|pg_shmem_allocations.*|pg_dsm_.*"
-    "|pg_db_role_setting|pg_aios|pg_wait_events|pg_roles|pg_user"
-)
+RELATIONS_LEFT_OUT = {
+    "samples of what tables hold": ("pg_statistic", "pg_statistic_ext_data", "pg_stats.*"),
+    "data of sequences": ("pg_sequences",),
+    "passwords and secrets": (
+        "pg_authid", "pg_shadow", "_?pg_user_mapping.*", "user_mapping_options", "pg_subscription.*",
+    ),
+    "large objects": ("pg_largeobject.*",),
+    "other sessions: what they run, hold and wait for": (
+        "pg_stat_.*", "pg_statio_.*", "pg_locks", "pg_prepared_xacts", "pg_aios", "pg_wait_events",
+    ),
+    "the server's files, memory and settings of others": (
+        "pg_file_settings", "pg_hba_file_rules", "pg_ident_file_mappings", "pg_config", "pg_backend_memory_contexts",
+        "pg_shmem_allocations.*", "pg_dsm_.*", "pg_db_role_setting",
+    ),
+    "replication": ("pg_replication_.*",),
+}  # fmt: skip
+SETTINGS_LEFT_OUT = {
+    "change how text is read": "standard_conforming_strings, backslash_quote, escape_string_warning, array_nulls",
+    "change whose rights count": "role, session_authorization",
+    "reach code, files or the log": "local_preload_libraries, dynamic_library_path, log_*",
+    "belong to pgguard, to extensions or to the server": "pgguard.* but pgguard.reason, all names with a dot, the rest",
+}
 ROLES = """
   - name: baseline/roles
     who: everyone
@@ -103,6 +119,28 @@ def harmless(name: str) -> bool:
     return name in KEPT or not any(re.match(p, name) for patterns in LEFT_OUT.values() for p in patterns)
 
 
+def secret(relation: str) -> bool:
+    return any(re.fullmatch(p, relation) for patterns in RELATIONS_LEFT_OUT.values() for p in patterns)
+
+
+def head() -> str:
+    """What stands above the rules: where they come from, and what is left out for which reason."""
+
+    def reasons(groups: dict[str, tuple[str, ...]]) -> str:
+        return "".join(f"#   {reason}: {', '.join(patterns)}\n" for reason, patterns in groups.items())
+
+    return (
+        "# What every client needs to work at all: allow rules for everyone. Derived by tools/baseline.py from the\n"
+        "# catalogs of PostgreSQL 13 to 18, reviewed by hand. Whatever is not listed is not allowed.\n"
+        "# Catalogs left out, by regular expression of their names:\n"
+        f"{reasons(RELATIONS_LEFT_OUT)}"
+        "# Functions left out, by how their names begin:\n"
+        f"{reasons(LEFT_OUT)}"
+        "# Settings left out:\n"
+        f"{''.join(f'#   {reason}: {what}{chr(10)}' for reason, what in SETTINGS_LEFT_OUT.items())}"
+    )
+
+
 async def names(dsn: str) -> tuple[set[str], set[str]]:
     """The harmless functions and relations of one server."""
     connection = await asyncpg.connect(dsn)
@@ -110,7 +148,9 @@ async def names(dsn: str) -> tuple[set[str], set[str]]:
     relations = await connection.fetch(RELATIONS)
     await connection.close()
     kept = {f"{schema}.{name}" for schema, name in functions if harmless(name)}
-    return kept, {f"{schema}.{name}" for schema, name in relations if not RELATIONS_LEFT_OUT.fullmatch(name)}
+    return kept, {
+        f"{schema}.{name}" for schema, name in relations if not secret(name) and name not in {"pg_roles", "pg_user"}
+    }
 
 
 def rule(name: str, privilege: str, kind: str, patterns: list[str]) -> str:
@@ -123,12 +163,9 @@ async def main(dsns: list[str]) -> None:
     found = [await names(dsn) for dsn in dsns]
     functions = sorted(set().union(*(some for some, _ in found)))
     relations = sorted(set().union(*(some for _, some in found)))
-    reasons = "".join(f"#   {reason}: {', '.join(patterns)}\n" for reason, patterns in LEFT_OUT.items())
     sys.stdout.write(
-        "# What every client needs to work at all: allow rules for everyone. Derived by tools/baseline.py, reviewed\n"
-        "# by hand. Left out are the catalogs with other users' data (pg_statistic, pg_authid, pg_largeobject, what\n"
-        "# other sessions run), and functions whose names begin so, because they\n"
-        f"{reasons}rules:\n"
+        head()
+        + "rules:\n"
         + rule("connect", "connect", "database", ['"*"'])
         + rule("catalogs", "select", "table", relations)
         + ROLES
@@ -138,4 +175,5 @@ async def main(dsns: list[str]) -> None:
     )
 
 
-asyncio.run(main(sys.argv[1:]))
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))

@@ -2,19 +2,33 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from pgguard.audit.files import all_files
 from pgguard.audit.learning import Seen, see
 from pgguard.audit.reading import AuditUnreadable, records
 from pgguard.cli._common import EXISTING_FILE, EXISTING_FOLDER, read_catalog, read_rules, tables_of
 from pgguard.cli._offline import baseline_option
+from pgguard.model.access import Kind
+from pgguard.model.context import Context
 from pgguard.policy.difference import Change, Difference, difference
-from pgguard.policy.in_words import columns_in_words, condition_in_words, hold_in_words, rule_in_words
+from pgguard.policy.in_words import (
+    columns_in_words,
+    condition_in_words,
+    hold_in_words,
+    rule_in_words,
+    terms_in_words,
+    what_in_words,
+)
 from pgguard.policy.learning import learn as learnt
 from pgguard.policy.learning import refused as still_refused
 from pgguard.policy.learning import written
@@ -26,6 +40,9 @@ from pgguard.policy.schema import schema as schema_of_rules
 from pgguard.runtime.rulebook import read_baseline
 from pgguard.sql.shape import shape_of_text
 
+_WIDE = 10_000
+"""Columns where the output is no terminal: a line a rule, for grep."""
+
 
 @click.group()
 def rules() -> None:
@@ -36,6 +53,80 @@ def rules() -> None:
 def schema() -> None:
     """Print a JSON Schema of rule files, for completion and checks in an editor."""
     click.echo(json.dumps(schema_of_rules(), indent=2, ensure_ascii=False))
+
+
+@rules.command()
+@click.argument("folder", type=EXISTING_FOLDER)
+@baseline_option
+@click.option("--table", metavar="SCHEMA.TABLE", help="Only what is about this table, the baseline's too.")
+@click.option("--user", help="Only what is about this user, with the groups that --group names.")
+@click.option("--group", "groups", multiple=True, help="Only what is about a member; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON array, for scripts.")
+def show(  # noqa: PLR0913  # one argument an option
+    folder: Path, baseline: Path | None, table: str | None, user: str | None, groups: tuple[str, ...], *, as_json: bool
+) -> None:
+    """List the rules of FOLDER: who may do what, on what, and when.
+
+    With --user or --group, those that are about such a person: a rule for everyone is, one that also asks for another
+    group is not.
+    """
+    loaded = read_rules(folder, baseline)
+    about: Iterable[Rule] = loaded.rules
+    if table is None:
+        about = (rule for rule in about if not rule.baseline)
+    else:
+        about = (part for rule in about if (part := _on_table(rule, _qualified(table))) is not None)
+    if user is not None or groups:
+        person = Context(user or "", user or "", "", 0.0, tuple(sorted({group.lower() for group in groups})))
+        about = (rule for rule in about if rule.who.matches(person))
+    found = sorted(about, key=lambda rule: (rule.who.in_words(), rule.effect, rule.name))
+    if as_json:
+        click.echo(json.dumps([_as_json(rule) for rule in found], indent=2, ensure_ascii=False))
+    elif found:
+        _print_table(found)
+    else:
+        click.echo("no rule is about that")
+
+
+def _qualified(table: str) -> tuple[str, str]:
+    schema, dot, name = table.partition(".")
+    if not (schema and dot and name):
+        raise click.BadParameter(f'"{table}" is no table; write it as schema.table', param_hint="--table")
+    return schema, name
+
+
+def _on_table(rule: Rule, table: tuple[str, str]) -> Rule | None:
+    """The rule with only what of it is about the table; None where nothing is."""
+    targets = []
+    for target in rule.targets:
+        patterns = tuple(p for p in target.patterns if target.kind is None or p.matches(*table, None))
+        if patterns and target.kind in {None, Kind.TABLE}:
+            targets.append(msgspec.structs.replace(target, patterns=patterns))
+    return msgspec.structs.replace(rule, targets=tuple(targets)) if targets else None
+
+
+def _print_table(found: Iterable[Rule]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("who", "effect", "what", "when and how", "rule"):
+        table.add_column(heading, overflow="fold")
+    for rule in found:
+        terms = terms_in_words(rule).removeprefix(", ")
+        table.add_row(*map(Text, (rule.who.in_words(), rule.effect, what_in_words(rule), terms, rule.name)))
+    console = Console(width=None if sys.stdout.isatty() else _WIDE)
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+@rules.command()
+@click.option("--baseline", type=click.Path(exists=True, path_type=Path), help="Another than the package's own.")
+def baseline(baseline: Path | None) -> None:
+    """Print the baseline: what every client needs to work at all. Its head says what is left out, and why.
+
+    Save it, change it, and name it as [rules] baseline in the configuration to have another.
+    """
+    for file in read_baseline(baseline):
+        click.echo(file.content.decode(), nl=False)
 
 
 @rules.command()
