@@ -49,6 +49,10 @@ class Source(Protocol):
         """Blocks. Raises DirectoryError."""
         ...
 
+    def groups(self) -> frozenset[str]:
+        """The names of all groups there are. Blocks. Raises DirectoryError."""
+        ...
+
 
 class Directory:
     """`clock` gives monotonic seconds. `changed` is called with each user whose membership is another now."""

@@ -68,6 +68,11 @@ class GroupGraph:
         for outer in values.get("memberof", ()):
             self._parents.setdefault(group, []).append(self._normal(outer))
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all groups."""
+        return frozenset(self._names.values())
+
     def of(self, dn: str, values: Mapping[str, list[bytes]]) -> Mapping[str, tuple[str, ...]]:
         """The groups of the user with this entry: the name of each, with the path of names that leads to it."""
         direct = {

@@ -9,7 +9,8 @@ one costs its time limit once and not each time.
 A source is used by one thread at a time, which these calls block, each fetch for no longer than `time_limit`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import ldap
 import ldap.filter
@@ -21,6 +22,8 @@ from pgguard.directory.ldap_groups import GroupGraph, Search, style_of
 from pgguard.directory.membership import Membership, membership
 from pgguard.directory.settings import DirectorySettings
 from pgguard.directory.user_filter import UserFilter
+
+_T = TypeVar("_T")
 
 _AT_ONCE = 100
 """Users asked for in one search: servers bound the size of a filter."""
@@ -52,16 +55,24 @@ class LdapSource:
 
     def fetch(self, users: Iterable[str]) -> dict[str, Membership]:
         """The memberships of these users. Raises DirectoryError."""
+        wanted = list(users)
+        return self._look(lambda search: _Fetch(self._settings, self._filter, self._names, search).memberships(wanted))
+
+    def groups(self) -> frozenset[str]:
+        """The names of all groups there are. Raises DirectoryError."""
+        return self._look(lambda search: GroupGraph(self._settings, search, self._names).names)
+
+    def _look(self, work: Callable[[Search], _T]) -> _T:
         deadline = Deadline(time_limit(self._settings))
-        wanted, kept = list(users), self._connection is not None
+        kept = self._connection is not None
         try:
             try:
-                return self._look(wanted, deadline)
+                return work(self._search(deadline))
             except ldap.SERVER_DOWN:
                 if not kept:
                     raise
-                self.close()  # the server may have been restarted since the last fetch
-                return self._look(wanted, deadline)
+                self.close()  # the server may have been restarted since the last look
+                return work(self._search(deadline))
         except ldap.LDAPError as error:
             self.close()
             raise DirectoryError(f"{self.origin}: {in_words(error)}") from error
@@ -69,14 +80,14 @@ class LdapSource:
             self.close()
             raise
 
-    def _look(self, users: Sequence[str], deadline: Deadline) -> dict[str, Membership]:
+    def _search(self, deadline: Deadline) -> Search:
         connection = self._connection or self._connect(deadline)
         self._connection = connection
 
         def search(base: str, query: str, attributes: list[str]) -> list[Entry]:
             return connection.search(base, query, attributes, deadline)
 
-        return _Fetch(self._settings, self._filter, self._names, search).memberships(users)
+        return search
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -34,6 +34,13 @@ class StaticSource:
         self._read()
         return {user: self._membership(user) for user in users}
 
+    def groups(self) -> frozenset[str]:
+        """The names of all groups there are. Raises DirectoryError."""
+        self._read()
+        inside = [group for entry in self._users.values() for group in entry.get("groups") or []]
+        outside = [group for groups in self._parents.values() for group in groups]
+        return frozenset([*inside, *outside, *self._parents])
+
     def _membership(self, user: str) -> Membership:
         entry = self._users.get(user)
         if entry is None:

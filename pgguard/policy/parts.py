@@ -183,7 +183,7 @@ def beyond(side: Side, other: Side, steps: tuple[Step, ...] = STEPS) -> list[Rul
         parts: Iterable[Rule] = _by_object(rule)
         parts = [rest for part in parts for rest in _rest(part, other.covering(part, rule.effect), steps)]
         if rule.effect is Effect.ALLOW:
-            parts = [rest for part in parts for rest in _rest(part, _taking_back(side, part), STEPS)]
+            parts = [rest for part in parts for rest in _rest(part, taking_back(side, part), STEPS)]
         found += gathered(parts)
     return found
 
@@ -198,7 +198,37 @@ def _rest(part: Rule, covering: list[Rule], steps: tuple[Step, ...]) -> Iterator
             yield from _rest(piece, [rule for rule in covering if covers(rule, piece)], steps[1:])
 
 
-def _taking_back(side: Side, part: Rule) -> list[Rule]:
+def covered_by(rule: Rule, covering: Callable[[Rule], list[Rule]]) -> frozenset[str] | None:
+    """The names of rules that together cover all of a rule; None where something remains.
+
+    `covering` gives those that cover the objects of a part.
+    """
+    names: set[str] = set()
+    for part in _by_object(rule):
+        found = _cover(part, covering(part), STEPS)
+        if found is None:
+            return None
+        names |= found
+    return frozenset(names)
+
+
+def _cover(part: Rule, covering: list[Rule], steps: tuple[Step, ...]) -> set[str] | None:
+    """As `_rest`: the names of what covers the part, None where something remains."""
+    if not covering:
+        return None
+    if not steps:
+        return {min(rule.name for rule in covering)}
+    split, covers = steps[0]
+    names: set[str] = set()
+    for piece in split(part):
+        found = _cover(piece, [rule for rule in covering if covers(rule, piece)], steps[1:])
+        if found is None:
+            return None
+        names |= found
+    return names
+
+
+def taking_back(side: Side, part: Rule) -> list[Rule]:
     """The denies on its objects; but an estimate that was not asked for favours an allow and a deny differently."""
     return [rule for rule in side.covering(part, Effect.DENY) if not _estimates(rule.condition)]
 

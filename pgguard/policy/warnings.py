@@ -1,6 +1,10 @@
-"""What is no error in rules and yet hardly meant: patterns, columns and labels that match nothing, rules that ended.
+"""What is no error in rules and yet hardly meant.
 
-The catalog's names come in as plain values; a pattern is only asked about what the catalog can know of: relations.
+That is: patterns, columns and labels that match nothing, rules that ended, rules that allow what others take back or
+allow already, people whom the directory does not know.
+
+The names of the catalog and the directory come in as plain values; a pattern is only asked about what the catalog can
+know of: relations.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,9 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from pgguard.model.access import SYSTEM_COLUMNS, Kind
-from pgguard.policy.patterns import NamePattern
+from pgguard.model.decision import Effect
+from pgguard.policy.parts import Side, covered_by, taking_back
+from pgguard.policy.patterns import Matcher, NamePattern
 from pgguard.policy.problems import Problem, suggest
-from pgguard.policy.rule import Rule
+from pgguard.policy.rule import Rule, Who
 from pgguard.policy.rule_set import RuleSet
 
 
@@ -28,6 +34,64 @@ def expired(rules: RuleSet, today: str) -> list[Problem]:
         for rule in rules.rules
         if rule.until is not None and rule.until < today
     ]
+
+
+def needless(rules: RuleSet) -> list[Problem]:
+    """Allow rules that others wholly take back, or that others allow already; of two that say the same, the later."""
+    side = Side(rules.rules)
+    found: list[Problem] = []
+    needless: set[str] = set()
+    own = (rule for rule in rules.rules if rule.effect is Effect.ALLOW and not rule.baseline)
+    for rule in sorted(own, key=lambda rule: rule.place, reverse=True):
+
+        def others(part: Rule, name: str = rule.name) -> list[Rule]:
+            covering = side.covering(part, Effect.ALLOW)
+            return [other for other in covering if other.name != name and other.name not in needless]
+
+        if denies := covered_by(rule, lambda part: taking_back(side, part)):
+            found.append(Problem(rule.place, f'rule "{rule.name}" allows nothing: {_quoted(denies)} takes it back'))
+        elif allows := covered_by(rule, others):
+            needless.add(rule.name)
+            found.append(Problem(rule.place, f'rule "{rule.name}" adds nothing: {_quoted(allows)} allows it already'))
+    return found
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return " with ".join(f'"{name}"' for name in sorted(names))
+
+
+def users_named(rules: RuleSet) -> list[str]:
+    """Every user that a rule names in full, be it as an approver."""
+    return sorted({user for rule in rules.rules for user in _users(rule)})
+
+
+def unknown_people(rules: RuleSet, groups: Iterable[str], unknown: Iterable[str]) -> list[Problem]:
+    """Of a directory with these groups, that does not know these users."""
+    groups, missing = sorted({group.lower() for group in groups}), set(unknown)
+    found = []
+    for rule in rules.rules:
+        for matcher in _groups(rule):
+            if not any(matcher.matches(group) for group in groups):
+                what = f'the directory knows no group "{matcher.source}"{suggest(matcher.source, groups)}'
+                found.append(Problem(rule.place, f'rule "{rule.name}": {what}'))
+        strangers = (user for user in _users(rule) if user in missing)
+        found += [Problem(rule.place, f'rule "{rule.name}": the directory knows no user "{u}"') for u in strangers]
+    return found
+
+
+def _groups(rule: Rule) -> list[Matcher]:
+    approvers = rule.approvers
+    named = [matcher for who in _whos(rule.who) for matcher in (*(who.groups or ()), *(who.all_groups or ()))]
+    return [*named, *(Matcher(group, group) for group in (*approvers.groups, *approvers.alone_groups))]
+
+
+def _users(rule: Rule) -> list[str]:
+    named = [m.literal for who in _whos(rule.who) for m in who.users or () if m.literal is not None]
+    return list(dict.fromkeys([*named, *rule.approvers.users, *rule.approvers.alone_users]))
+
+
+def _whos(who: Who) -> list[Who]:
+    return [who] if who.exclude is None else [who, who.exclude]
 
 
 def matching_nothing(rules: RuleSet, tables: Sequence[Table]) -> list[Problem]:
