@@ -6,13 +6,17 @@ conditions on it are unknown.
 
 import asyncio
 import contextlib
+import functools
 import http.client
+import io
 import json
 import os
+import re
+import ssl
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import asyncpg
 
@@ -23,6 +27,11 @@ Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 """Opens a connection to the named database with the proxy's own login."""
 
 _LONGEST_ANSWER = 1 << 20
+_PIECE = 1 << 16
+_PORTS = {"http": 80, "https": 443}
+_VISIBLE = re.compile("[!-~]+")
+"""What an address may be made of: nothing that could end the line of a request."""
+
 _GOODBYE_SECONDS = 1.0
 
 
@@ -42,10 +51,16 @@ async def look_at_file(path: str) -> bool:
 
 
 async def look_at_http(url: str, path: str, seconds: float) -> StateValue:
-    """The value at a dotted path of the JSON that a GET brings."""
-    body = await asyncio.to_thread(_get, url, seconds)
+    """The value at a dotted path of the JSON that a GET brings, whole, within this time."""
     try:
-        value: Any = json.loads(body)
+        async with asyncio.timeout(seconds):
+            received = await _get(url)
+    except TimeoutError as error:
+        raise ProbeFailed(f'"{url}" does not answer in full within {seconds:g} s') from error
+    except OSError as error:
+        raise ProbeFailed(f'"{url}" does not answer: {error or type(error).__name__}') from error
+    try:
+        value: Any = json.loads(_body(url, received))
     except ValueError as error:
         raise ProbeFailed(f'"{url}" answers no JSON: {error}') from error
     for step in path.split("."):
@@ -56,26 +71,69 @@ async def look_at_http(url: str, path: str, seconds: float) -> StateValue:
     return _plain(value, f'"{path}" of "{url}"')
 
 
-def _get(url: str, seconds: float) -> bytes:
-    parts = urlsplit(url)
-    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-    if parts.scheme not in kinds or parts.hostname is None:
-        raise ProbeFailed(f'"{url}" is no http:// or https:// address')
-    connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=seconds)
+async def _get(url: str) -> bytes:
+    """All that a server sends for a GET, until it closes, as it is asked to.
+
+    On the event loop and not in a thread: there a time limit counts for the whole and not for each piece, and whoever
+    sends a byte now and then for ever cannot hold anything.
+    """
+    parts, port = _address(url)
+    context = _tls() if parts.scheme == "https" else None
+    reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=context)
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", target, headers={"Accept": "application/json"})
-        answer = connection.getresponse()
-        body: bytes = answer.read(_LONGEST_ANSWER + 1)
-    except (OSError, http.client.HTTPException) as error:
-        raise ProbeFailed(f'"{url}" does not answer: {error or type(error).__name__}') from error
+        host = parts.netloc.rpartition("@")[2]
+        writer.write(
+            f"GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\nConnection: close\r\n\r\n".encode()
+        )
+        received = bytearray()
+        while len(received) <= _LONGEST_ANSWER and (piece := await reader.read(_PIECE)):
+            received += piece
+        return bytes(received)
     finally:
-        connection.close()
+        writer.transport.abort()
+
+
+def _address(url: str) -> tuple[SplitResult, int]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        parts, port = SplitResult("", "", "", "", ""), 0
+    if parts.hostname is None or not _VISIBLE.fullmatch(url):
+        raise ProbeFailed(f'"{url}" is no http:// or https:// address')
+    return parts, port
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Made once: it reads all authorities that the system trusts."""
+    return ssl.create_default_context()
+
+
+def _body(url: str, received: bytes) -> bytes:
+    """The body of an answer with status 200 (RFC 9112)."""
+    if len(received) > _LONGEST_ANSWER:
+        raise ProbeFailed(f'"{url}" answers more than {_LONGEST_ANSWER} bytes')
+    answer = http.client.HTTPResponse(_Received(received), method="GET")  # type: ignore[arg-type]  # it reads a file
+    try:
+        answer.begin()
+        body: bytes = answer.read()
+    except http.client.HTTPException as error:
+        raise ProbeFailed(f'"{url}" answers no HTTP: {error or type(error).__name__}') from error
     if answer.status != http.client.OK:
         raise ProbeFailed(f'"{url}" answers {answer.status} {answer.reason}')
-    if len(body) > _LONGEST_ANSWER:
-        raise ProbeFailed(f'"{url}" answers more than {_LONGEST_ANSWER} bytes')
     return body
+
+
+class _Received:
+    """What has been received, in the place of the socket that http.client reads from."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, _: str) -> io.BytesIO:
+        return io.BytesIO(self._data)
 
 
 class Query:

@@ -6,6 +6,7 @@ once for a statement; `generation` tells that it has been replaced.
 
 import importlib.resources
 import logging
+import os
 from pathlib import Path
 
 from pgguard.policy.load import RuleFile, load
@@ -39,14 +40,29 @@ def read_folder(folder: Path) -> list[RuleFile]:
         if linked_folder:
             continue  # its files are read where they are
         try:
-            files.append(RuleFile(str(path), path.read_bytes()))
-        except OSError as error:
-            problems.append(Problem(Place(str(path)), f"cannot be read: {error.strerror}"))
+            files.append(_read(path))
+        except (OSError, ValueError) as error:
+            why = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            problems.append(Problem(Place(_in_text(path)), why))
     if not files and not problems:
         problems.append(Problem(Place(str(folder)), "holds no rule file; write one that ends in .yaml"))
     if problems:
         raise RulesInvalid(problems)
     return files
+
+
+def _read(path: Path) -> RuleFile:
+    """Raises ValueError for what is no file of rules whatever it holds."""
+    if _in_text(path) != str(path):
+        raise ValueError("the name is not UTF-8; rename the file")
+    if path.exists() and not path.is_file():
+        raise ValueError("is no file")  # reading a pipe would wait until somebody writes to it
+    return RuleFile(str(path), path.read_bytes())
+
+
+def _in_text(path: Path) -> str:
+    """A name as it can be logged, shown and sent, whatever bytes it is made of."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def read_baseline(path: Path | None) -> list[RuleFile]:
@@ -86,7 +102,8 @@ class Rulebook:
             known = isinstance(error, (RulesInvalid, OSError))
             self.error = str(error) if known else f"{type(error).__name__}: {error}"
             self.failures += 1
-            _log.error("rules were not reloaded, those in force stay:\n%s", self.error)
+            unforeseen = None if known else error
+            _log.error("rules were not reloaded, those in force stay:\n%s", self.error, exc_info=unforeseen)
             return False
         self.error = None
         if fresh.identity == self.current.identity:

@@ -1,6 +1,8 @@
 """Probes against real sources: a file, an HTTP server, PostgreSQL; and what stands on the board when these fail."""
 
+import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,8 +11,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from pgguard.lab.certificates import Certificates
 from pgguard.lab.postgres import Postgres
 from pgguard.policy.probes import Probe
+from pgguard.probes import sources
 from pgguard.probes.board import Board
 from pgguard.probes.sources import ProbeFailed, Query, look_at_file, look_at_http
 
@@ -113,7 +117,94 @@ async def test_what_is_no_value_over_http(web: Answers, body: bytes, status: int
         await look_at_http(web.url, "open", 5)
 
 
-@pytest.mark.parametrize("url", ["ftp://localhost/x", "file:///etc/passwd", "localhost:80"])
+class Dripper:
+    """Sends `head`, then a byte now and then, as long as the other side takes it."""
+
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+        self.let_go = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self._thread = threading.Thread(target=self._drip)
+        self._thread.start()
+
+    def _drip(self) -> None:
+        client, _ = self._listener.accept()
+        with client:
+            try:
+                client.sendall(self._head)
+                while not self.let_go.wait(0.02):
+                    client.sendall(b"x")
+            except OSError:
+                self.let_go.set()
+
+    def close(self) -> None:
+        self.let_go.set()
+        self._thread.join()
+        self._listener.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"],
+    ids=["status", "headers", "body"],
+)
+async def test_a_server_that_answers_byte_by_byte_is_left_at_the_limit(head: bytes):
+    """Each byte was in time, so the look went on for ever, in a thread of the pool that all blocking calls share."""
+    dripper = Dripper(head)
+    try:
+        threads = threading.active_count()
+        with pytest.raises(ProbeFailed, match=r"does not answer in full within 0\.2 s"):
+            await asyncio.wait_for(look_at_http(dripper.url, "open", 0.2), 10)
+        assert await asyncio.to_thread(dripper.let_go.wait, 10)
+        assert threading.active_count() <= threads + 1  # the one that has just waited
+    finally:
+        await asyncio.to_thread(dripper.close)
+
+
+async def test_https_is_asked_where_its_authority_is_known(certificates: Certificates, monkeypatch: pytest.MonkeyPatch):
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.0 200 OK\r\n\r\n{"open": true}')
+        writer.close()
+
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificates.certificate, certificates.key)
+    server = await asyncio.start_server(answer, "localhost", 0, ssl=tls)
+    url = f"https://localhost:{server.sockets[0].getsockname()[1]}/"
+    try:
+        with pytest.raises(ProbeFailed, match="certificate verify failed"):
+            await look_at_http(url, "open", 5)
+        monkeypatch.setattr(sources, "_tls", lambda: ssl.create_default_context(cafile=str(certificates.authority)))
+        assert await look_at_http(url, "open", 5) is True
+    finally:
+        server.close()
+
+
+async def test_an_answer_in_chunks_is_put_together():
+    """RFC 9112, section 7.1: what a server may do for whoever speaks HTTP/1.1."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(65536)
+                head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                client.sendall(head + b'8\r\n{"open":\r\n5\r\ntrue}\r\n0\r\n\r\n')
+
+        answering = asyncio.create_task(asyncio.to_thread(answer))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        assert await look_at_http(url, "open", 5) is True
+        await answering
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://localhost/x", "file:///etc/passwd", "localhost:80", "http://", "http://localhost:99999/",
+        "http://localhost/a b", "http://localhost/a\r\nX: y", "http://[::1/",
+    ],
+)  # fmt: skip
 async def test_only_http_is_asked(url: str):
     with pytest.raises(ProbeFailed, match="is no http"):
         await look_at_http(url, "open", 5)
