@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from pgguard.lab import postgres, slapd
+from pgguard.lab.certificates import Certificates
 from pgguard.lab.errors import LabError
 from pgguard.lab.people import read_people
 from pgguard.lab.ports import free_port
@@ -48,7 +49,8 @@ class Plan:
     `sql`: files run by the superuser on the database. `rules`: used where they are; None: a copy of the demo's.
     `db_role`: the role in which the proxy logs in for everybody; empty: a role named after each user. Roles that the
     files do not create become superusers: then the rules alone decide.
-    `settings`: `section.key=value` of the proxy's configuration.
+    `settings`: `section.key=value` of the proxy's configuration. `services`: principals with a key in its keytab.
+    `certificates`: people may also get their tickets with a certificate (PKINIT).
     """
 
     folder: Path
@@ -58,6 +60,8 @@ class Plan:
     directory: Path = SHOP_PEOPLE
     db_role: str = ""
     settings: tuple[str, ...] = ()
+    services: tuple[str, ...] = (_SERVICE,)
+    certificates: bool = False
     proxy: bool = True
     postgres_settings: dict[str, str] = field(default_factory=dict)
 
@@ -95,7 +99,8 @@ class Lab:
             raise
 
     def _start_servers(self) -> None:
-        self.realm = Realm(self.servers / "realm", tied=self._tied)
+        certificates = Certificates(self.servers / "certificates") if self.plan.certificates else None
+        self.realm = Realm(self.servers / "realm", certificates=certificates, tied=self._tied)
         self._up(self.realm)
         self.slapd = Slapd(self.servers / "slapd", realm=self.realm, tied=self._tied)
         self._up(self.slapd)
@@ -136,8 +141,9 @@ class Lab:
                 self.slapd.nest(group, outer)
         for user in self.people.users:
             self.add_user(user, self.people.password_of(user), self.people.groups_of(user))
-        self.realm.add_principal(_SERVICE)
-        self.realm.keytab(self.keytab, _SERVICE)
+        for service in self.plan.services:
+            self.realm.add_principal(service)
+        self.realm.keytab(self.keytab, *self.plan.services)
 
     def add_user(self, user: str, password: str | None = None, groups: Iterable[str] = ()) -> None:
         """A principal with a ticket, and an entry in the directory."""

@@ -11,7 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pgguard.lab.certificates import Certificates
 from pgguard.lab.errors import LabError
+from pgguard.lab.pkinit import issue_for_kdc, issue_for_user
 from pgguard.lab.ports import free_port
 from pgguard.lab.process import Process, find_program, own_folder, run
 
@@ -25,12 +27,13 @@ _KRB5_CONF = """\
   forwardable = true
   udp_preference_limit = 1
   clockskew = {clock_skew}
+  spake_preauth_groups = edwards25519
 
 [realms]
   {realm} = {{
     kdc = localhost:{port}
-{pkinit}  }}
-
+{anchors}  }}
+{others}
 [domain_realm]
   localhost = {realm}
 """
@@ -45,6 +48,7 @@ _KDC_CONF = """\
     acl_file = {folder}/kadm5.acl
     max_life = 10h
     max_renewable_life = 7d
+    spake_preauth_indicator = {spake}
 {pkinit}  }}
 
 [logging]
@@ -52,17 +56,41 @@ _KDC_CONF = """\
 """
 
 
+_OTHER = """\
+  {realm} = {{
+    kdc = localhost:{port}
+  }}
+"""
+
+PKINIT = "pkinit"
+SPAKE = "spake"
+"""Authentication indicators: of a ticket that was got with a certificate, and with a password over SPAKE."""
+
+
 class Realm:
-    """A realm with its KDC. `clock_skew` is what krb5 forgives, in seconds."""
+    """A realm with its KDC. `clock_skew` is what krb5 forgives, in seconds.
+
+    With `certificates` users may get their ticket with one, too (PKINIT), which the KDC stamps with the indicator.
+    """
 
     host = "localhost"
 
-    def __init__(self, folder: Path, name: str = "PGGUARD.TEST", *, clock_skew: int = 300, tied: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str = "PGGUARD.TEST",
+        *,
+        clock_skew: int = 300,
+        certificates: Certificates | None = None,
+        tied: bool = True,
+    ) -> None:
         self.folder = own_folder(folder.absolute(), None)
         self.name = name
         self.port = free_port()
         self.krb5_config = self.folder / "krb5.conf"
         self._clock_skew = clock_skew
+        self._certificates = certificates
+        self._trusted: list[Realm] = []
         self._tied = tied
         self._process: Process | None = None
         own_folder(self.folder / "rcache", None).chmod(0o1777)
@@ -71,9 +99,23 @@ class Realm:
             self._run("kdb5_util", "create", "-s", "-r", name, "-P", os.urandom(16).hex())
 
     def _write_config(self) -> None:
-        values = {"realm": self.name, "port": self.port, "folder": self.folder, "pkinit": ""}
-        self.krb5_config.write_text(_KRB5_CONF.format(clock_skew=self._clock_skew, **values))
-        (self.folder / "kdc.conf").write_text(_KDC_CONF.format(**values))
+        values = {"realm": self.name, "port": self.port, "folder": self.folder, "clock_skew": self._clock_skew}
+        anchors = identity = ""
+        if self._certificates is not None:
+            certificate, key = issue_for_kdc(self._certificates, self.name)
+            anchors = f"    pkinit_anchors = FILE:{self._certificates.authority}\n"
+            identity = f"{anchors}    pkinit_identity = FILE:{certificate},{key}\n    pkinit_indicator = {PKINIT}\n"
+        others = "".join(_OTHER.format(realm=other.name, port=other.port) for other in self._trusted)
+        self.krb5_config.write_text(_KRB5_CONF.format(anchors=anchors, others=others, **values))
+        (self.folder / "kdc.conf").write_text(_KDC_CONF.format(pkinit=identity, spake=SPAKE, **values))
+
+    def trust(self, other: "Realm") -> None:
+        """Let the other realm's people get tickets for this one's services, by way of the environment of this one."""
+        link, secret = f"krbtgt/{self.name}@{other.name}", os.urandom(16).hex()
+        for realm in (self, other):
+            realm.add_principal(link, secret)
+        self._trusted.append(other)
+        self._write_config()
 
     def environment(self, ccache: Path | None = None) -> dict[str, str]:
         """The variables that make a Kerberos program live in this realm, with the tickets of `ccache`."""
@@ -133,6 +175,10 @@ class Realm:
         """As kadmin's modprinc: `realm.modify_principal("alice", "-allow_tix")` locks an account."""
         self._kadmin("modify_principal", *options, name)
 
+    def require_indicators(self, service: str, *indicators: str) -> None:
+        """Let the KDC give tickets for a service only to those who have one of these (kadmin's require_auth)."""
+        self._kadmin("set_string", service, "require_auth", " ".join(indicators))
+
     def keytab(self, path: Path, *names: str) -> Path:
         """Write the present keys of the principals to a keytab."""
         self._kadmin("ktadd", "-norandkey", "-k", str(path), *names)
@@ -142,6 +188,18 @@ class Realm:
         """Give the principal a new key version, and add it to the keytab (which keeps the older ones)."""
         self._kadmin("cpw", "-randkey", *(["-keepold"] if keep_old else []), name)
         self.keytab(path, name)
+
+    def certificate(self, user: str) -> tuple[Path, Path]:
+        """A certificate (and its key) with which the user may get a ticket; they must be `+requires_preauth`."""
+        if self._certificates is None:
+            raise LabError(f"the realm {self.name} was made without certificates")
+        return issue_for_user(self._certificates, self.name, user)
+
+    def kinit_with_certificate(self, name: str, ccache: Path, certificate: tuple[Path, Path]) -> Path:
+        """Get a ticket by PKINIT."""
+        identity = f"X509_user_identity=FILE:{certificate[0]},{certificate[1]}"
+        self._run("kinit", "-c", f"FILE:{ccache}", "-X", identity, name)
+        return ccache
 
     def kinit(
         self, name: str, ccache: Path, *, password: str | None = None, keytab: Path | None = None, lifetime: str = "8h"
