@@ -31,18 +31,32 @@ class _Line(msgspec.Struct, frozen=True):
 
 
 class IdentityMap:
-    """Without lines, `alice@REALM` of an accepted realm is the user alice, and nobody else."""
+    """Without lines, `alice@REALM` of the one accepted realm is the user alice, and nobody else.
+
+    # INVARIANT: with several realms nobody is anyone's namesake: each name of a user comes from a line.
+    """
 
     def __init__(self, lines: tuple[str, ...], realms: frozenset[str]) -> None:
+        """Raises MapError."""
+        if len(realms) > 1 and not lines:
+            named = " and ".join(f"alice@{realm}" for realm in sorted(realms))
+            raise MapError(
+                f"[kerberos] map: with several realms {named} would be the same user; tell who is whom in"
+                r" lines like '/([^/@]+)@EXAMPLE\.COM \1', or name one realm in [kerberos] realms"
+            )
         self._realms = realms
         self._lines = tuple(_parse(line, number) for number, line in enumerate(lines, 1))
 
-    def may_be(self, principal: Principal, user: str) -> bool:
+    def refusal(self, principal: Principal, user: str) -> str | None:
+        """Why the principal may not be this user; None where it may."""
         if principal.realm not in self._realms:
-            return False
-        if not self._lines:
-            return principal.name == user and "/" not in user
-        return any(line.users(str(principal)) == user for line in self._lines)
+            accepted = ", ".join(sorted(self._realms))
+            return f'realm "{principal.realm}" of principal "{principal}" is not accepted, only {accepted}'
+        if self._lines:
+            may_be = any(line.users(str(principal)) == user for line in self._lines)
+        else:
+            may_be = principal.name == user and "/" not in user
+        return None if may_be else f'principal "{principal}" may not be user "{user}"'
 
 
 def _parse(line: str, number: int) -> _Line:

@@ -177,7 +177,10 @@ class Realm:
 
     def require_indicators(self, service: str, *indicators: str) -> None:
         """Let the KDC give tickets for a service only to those who have one of these (kadmin's require_auth)."""
-        self._kadmin("set_string", service, "require_auth", " ".join(indicators))
+        if indicators:
+            self._kadmin("set_string", service, "require_auth", " ".join(indicators))
+        else:  # an empty list would be one that nobody meets
+            self._kadmin("del_string", service, "require_auth")
 
     def keytab(self, path: Path, *names: str) -> Path:
         """Write the present keys of the principals to a keytab."""

@@ -91,9 +91,9 @@ class Door:
         if asked.negotiate:
             endpoint.write(backend.negotiate_protocol_version(asked.version, asked.refused_options))
         accepted = accepted or await self._authenticate(endpoint, asked.user)
-        if not self._identities.may_be(accepted.principal, asked.user):
-            reason = f'principal "{accepted.principal}" may not be user "{asked.user}"'
-            raise NotAdmitted(_failed(asked.user, reason), reason)
+        reason = self._identities.refusal(accepted.principal, asked.user)
+        if reason is not None:
+            raise NotAdmitted(msgspec.structs.replace(_failed(asked.user), detail=reason), reason)
         return Admitted(asked, accepted, doorway.transport)
 
     async def _first_packet(self, endpoint: Endpoint) -> startup.FirstPacket:
@@ -113,7 +113,7 @@ class Door:
             (length,) = _LENGTH.unpack(await endpoint.read(_LENGTH.size))
             if not 0 < length <= _MAX_TOKEN:
                 raise ProtocolViolation(f"oversize GSSAPI packet sent by the client ({length} bytes)")
-            answer = _step(handshake, await endpoint.read(length))
+            answer = self._step(handshake, await endpoint.read(length))
             if answer:
                 endpoint.write(_LENGTH.pack(len(answer)) + answer)
         behind = endpoint.take_buffer()
@@ -126,7 +126,7 @@ class Door:
         endpoint.write(backend.authentication(Authentication.GSS))
         handshake = self._begin()
         while handshake.accepted is None:
-            answer = _step(handshake, await _read_token(endpoint), user)
+            answer = self._step(handshake, await _read_token(endpoint), user)
             if answer:
                 endpoint.write(backend.authentication(Authentication.GSS_CONTINUE, answer))
         return handshake.accepted
@@ -138,12 +138,12 @@ class Door:
             refusal = Refusal(SqlState.CANNOT_CONNECT_NOW, "pgguard cannot use its keytab now; its log says why")
             raise NotAdmitted(refusal, str(error)) from error
 
-
-def _step(handshake: Handshake, token: bytes, user: str | None = None) -> bytes:
-    try:
-        return handshake.step(token)
-    except KerberosError as error:
-        raise NotAdmitted(_failed(user), str(error)) from error
+    def _step(self, handshake: Handshake, token: bytes, user: str | None = None) -> bytes:
+        try:
+            return handshake.step(token)
+        except KerberosError as error:
+            hint = f"pgguard takes tickets for {' and '.join(self._acceptor.principals)}; klist tells which you have."
+            raise NotAdmitted(msgspec.structs.replace(_failed(user), hint=hint), str(error)) from error
 
 
 async def _read_token(endpoint: Endpoint) -> bytes:
@@ -154,7 +154,7 @@ async def _read_token(endpoint: Endpoint) -> bytes:
     return await endpoint.read(length - 4)
 
 
-def _failed(user: str | None, detail: str | None = None) -> Refusal:
-    """What PostgreSQL says; `detail` only to a client that has proven who it is."""
+def _failed(user: str | None) -> Refusal:
+    """What PostgreSQL says. Why it failed is told only to a client that has proven who it is."""
     whom = "" if user is None else f' for user "{user}"'
-    return Refusal(SqlState.INVALID_AUTHORIZATION_SPECIFICATION, f"GSSAPI authentication failed{whom}", detail)
+    return Refusal(SqlState.INVALID_AUTHORIZATION_SPECIFICATION, f"GSSAPI authentication failed{whom}")

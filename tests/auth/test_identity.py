@@ -27,7 +27,27 @@ REALMS = frozenset({"A.TEST"})
     ],
 )
 def test_who_may_be_whom(lines: tuple[str, ...], principal: Principal, user: str, expected: bool):
-    assert IdentityMap(lines, REALMS).may_be(principal, user) is expected
+    assert (IdentityMap(lines, REALMS).refusal(principal, user) is None) is expected
+
+
+def test_a_realm_that_is_not_accepted_is_told():
+    told = IdentityMap((), REALMS).refusal(Principal("alice", "B.TEST"), "alice")
+    assert told == 'realm "B.TEST" of principal "alice@B.TEST" is not accepted, only A.TEST'
+
+
+def test_several_realms_need_lines_that_keep_them_apart():
+    """Without any, alice of each realm was the user alice, with all her groups."""
+    both = frozenset({"A.TEST", "B.TEST"})
+    with pytest.raises(MapError, match=r"alice@A\.TEST and alice@B\.TEST would be the same user"):
+        IdentityMap((), both)
+    lines = (r"/([^/@]+)@A\.TEST \1", r"/([^/@]+)@B\.TEST b_\1")
+    people = IdentityMap(lines, both)
+    may_be = {
+        (realm, user) for realm in ("A.TEST", "B.TEST") for user in ("alice", "b_alice")
+        if people.refusal(Principal("alice", realm), user) is None
+    }  # fmt: skip
+    assert may_be == {("A.TEST", "alice"), ("B.TEST", "b_alice")}
+    assert people.refusal(Principal("b_alice", "A.TEST"), "b_alice") is None  # whoever gives names keeps them apart
 
 
 @pytest.mark.parametrize("line", ["alice", "alice app", "a@B c d", "/( app", r"/alice@A \1"])

@@ -3,6 +3,8 @@
 import os
 import re
 import subprocess
+import sys
+import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ import asyncpg
 import pytest
 
 from pgguard.lab.lab import Lab, Plan
+from pgguard.lab.proxy import override, to_toml
 from pgguard.lab.terminal import PSQL_PROMPT
 
 WITH_OR_WITHOUT_CONNECTION = re.compile(rf"{PSQL_PROMPT.pattern}|^!\?> $", re.MULTILINE)
@@ -34,6 +37,22 @@ def psql_with(environment: dict[str, str], *commands: str, **variables: str) -> 
         text=True,
         check=False,
         timeout=60,
+    )
+
+
+def serve_with(lab: Lab, tmp_path: Path, *settings: str) -> subprocess.CompletedProcess[str]:
+    """`pgguard serve` with the lab's configuration and other settings, which keep it from starting."""
+    sections = tomllib.loads(lab.config.read_text())
+    override(sections, [f"audit.path={tmp_path / 'audit.jsonl'}", *settings])
+    config = tmp_path / "pgguard.toml"
+    config.write_text(to_toml(sections))
+    return subprocess.run(
+        [sys.executable, "-m", "pgguard", "serve", "--config", config],
+        env={**os.environ, **lab.realm.environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
     )
 
 

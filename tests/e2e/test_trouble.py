@@ -1,38 +1,17 @@
 """What goes wrong around pgguard, at its start and later: each trouble is told clearly, and lets nothing through."""
 
-import os
 import socket
 import struct
-import subprocess
-import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pgguard.lab.lab import Lab
-from pgguard.lab.proxy import override, to_toml
 from pgguard.lab.terminal import PSQL, Terminal
-from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, psql_with, run_psql
+from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, psql_with, run_psql, serve_with
 
 OwnLab = Callable[..., Lab]
-
-
-def _serve(lab: Lab, tmp_path: Path, *settings: str) -> subprocess.CompletedProcess[str]:
-    """`pgguard serve` with the lab's configuration and other settings, which keep it from starting."""
-    sections = tomllib.loads(lab.config.read_text())
-    override(sections, [f"audit.path={tmp_path / 'audit.jsonl'}", *settings])
-    config = tmp_path / "pgguard.toml"
-    config.write_text(to_toml(sections))
-    return subprocess.run(
-        [sys.executable, "-m", "pgguard", "serve", "--config", config],
-        env={**os.environ, **lab.realm.environment()},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
 
 
 @pytest.mark.parametrize(
@@ -45,7 +24,7 @@ def _serve(lab: Lab, tmp_path: Path, *settings: str) -> subprocess.CompletedProc
     ],
 )
 def test_what_keeps_it_from_starting_is_said_in_a_line(lab: Lab, tmp_path: Path, setting: str, complaint: str):
-    ended = _serve(lab, tmp_path, setting)
+    ended = serve_with(lab, tmp_path, setting)
     assert ended.returncode == 1
     assert complaint in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -54,14 +33,14 @@ def test_what_keeps_it_from_starting_is_said_in_a_line(lab: Lab, tmp_path: Path,
 def test_a_keytab_without_the_service_is_refused(lab: Lab, tmp_path: Path):
     lab.realm.add_principal("other/elsewhere")
     keytab = lab.realm.keytab(tmp_path / "other.keytab", "other/elsewhere")
-    ended = _serve(lab, tmp_path, f"kerberos.keytab={keytab}", "kerberos.service=postgres")
+    ended = serve_with(lab, tmp_path, f"kerberos.keytab={keytab}", "kerberos.service=postgres")
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert str(keytab) in ended.stderr
 
 
 def test_a_busy_port_is_named(lab: Lab, tmp_path: Path):
-    ended = _serve(lab, tmp_path, f"listen.port={lab.postgres.port}")
+    ended = serve_with(lab, tmp_path, f"listen.port={lab.postgres.port}")
     assert ended.returncode == 1
     assert str(lab.postgres.port) in ended.stderr
     assert "Traceback" not in ended.stderr
