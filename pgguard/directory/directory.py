@@ -54,6 +54,21 @@ class Source(Protocol):
         ...
 
 
+class Health(msgspec.Struct, frozen=True):
+    """All in seconds. `failures`: looks in a row that failed. `breaker_open`: logins do not ask, the background alone.
+
+    `silent`: since the source answered last, 0 while it does. `serves`: how long what is known may still be used; 0:
+    nobody's groups are known. `next_try`: until the background asks again. `oldest`: as `Directory.oldest`.
+    """
+
+    failures: int
+    breaker_open: bool
+    silent: float
+    serves: float
+    next_try: float
+    oldest: float
+
+
 class Directory:
     """`clock` gives monotonic seconds. `changed` is called with each user whose membership is another now."""
 
@@ -73,6 +88,9 @@ class Directory:
         self._watched: Counter[str] = Counter()
         self._known: dict[str, Membership] = {}
         self._failures = 0
+        self._answered = clock()
+        self._next_try = clock()
+        self._told_stale = False
         self._rung = asyncio.Event()
         self._gap = _SHORTEST_GAP
         self._push = Push(settings, lambda: self.origin, self._rung.set) if settings.listens else None
@@ -90,6 +108,19 @@ class Directory:
         """Seconds since the directory last told of the user of whom it has been silent longest; 0 without sessions."""
         now = self._clock()
         return max((now - known.as_of for known in self._known.values()), default=0.0)
+
+    def health(self) -> Health:
+        """How it stands with the source now."""
+        now = self._clock()
+        silent = 0.0 if self.error is None else now - self._answered
+        return Health(
+            failures=self._failures,
+            breaker_open=self._failures >= _OPEN_AFTER,
+            silent=silent,
+            serves=max(0.0, self._settings.max_stale - silent),
+            next_try=max(0.0, self._next_try - now),
+            oldest=self.oldest(),
+        )
 
     @property
     def told_by(self) -> str | None:
@@ -113,9 +144,12 @@ class Directory:
         return known
 
     async def watch(self, user: str) -> Membership | None:
-        """A session of this user has opened: ask at once, and from now on keep it fresh."""
+        """A session of this user has opened: ask at once, and from now on keep it fresh.
+
+        While the source is in trouble, whoever is known already does not wait for it.
+        """
         self._watched[user] += 1
-        if self._failures >= _OPEN_AFTER:
+        if self._failures >= _OPEN_AFTER or (self._failures and self.membership(user) is not None):
             return self.membership(user)
         self._newcomers.add(user)
         async with self._asking:
@@ -132,17 +166,37 @@ class Directory:
 
     async def _try(self, users: list[str]) -> None:
         """Ask for these users; trouble is told once, and kept in `error`."""
-        was_well = self.error is None
+        was_well, before = self.error is None, self.health()
         try:
             await self._fetch(users)
         except Exception as error:  # noqa: BLE001  # a fault of one look must not end all later ones
             self._failures += 1
             self.error = str(error) if isinstance(error, DirectoryError) else f"{type(error).__name__}: {error}"
             (_log.error if was_well else _log.debug)("directory does not answer: %s", self.error)
+            if was_well and not self._known:
+                self._answered = self._clock()  # nobody was asked about for a while: it is silent from now on
+            self._tell_of_trouble()
         else:
-            self._failures, self.error = 0, None
             if not was_well:
-                _log.info("directory answers again")
+                _log.info("directory answers again, after %.0f s and %d failures", before.silent, before.failures)
+            self._failures, self.error, self._told_stale = 0, None, False
+
+    def _tell_of_trouble(self) -> None:
+        """What a failure leads to, each once."""
+        health = self.health()
+        if self._failures == _OPEN_AFTER:
+            _log.warning(
+                "the circuit breaker of the directory is open: logins do not ask it until it answers; known groups"
+                " serve for %.0f s more",
+                health.serves,
+            )
+        if not health.serves and not self._told_stale:
+            self._told_stale = True
+            _log.error(
+                "the directory has not answered for %.0f s: nobody's groups are known, and what depends on them is"
+                " refused until it does",
+                health.silent,
+            )
 
     async def _fetch(self, users: list[str]) -> None:
         asked = self._clock()
@@ -152,6 +206,7 @@ class Directory:
         except TimeoutError as error:
             self._source = make_source(self._settings)  # the old one is still in the hands of its thread
             raise DirectoryError(f"{source.origin}: {error}") from error
+        self._answered = asked
         for membership in found.values():
             self._learn(msgspec.structs.replace(membership, as_of=asked))
 
@@ -178,6 +233,7 @@ class Directory:
     async def _until_due(self) -> None:
         """A poll's pause, cut short when the directory tells of a change; a sick server's word is not asked for."""
         pause = self._pause()
+        self._next_try = self._clock() + pause
         if self._failures >= _OPEN_AFTER:
             await asyncio.sleep(pause)
             return

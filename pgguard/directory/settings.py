@@ -89,6 +89,11 @@ class DirectorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         return self.kind == "ldap" and self.syncrepl and self.groups != "active_directory"
 
     @property
+    def tells_disabled(self) -> bool:
+        """Whether accounts may be disabled in the directory, so that its silence leaves open if one is."""
+        return self.kind == "static" or bool(self.disabled_filter)
+
+    @property
     def where_users_are(self) -> str:
         return self.user_base or self.base
 

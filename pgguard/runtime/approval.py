@@ -16,13 +16,14 @@ import msgspec
 from pgguard.audit.log import AuditUnavailable
 from pgguard.audit.records import DecisionMade
 from pgguard.model.context import Context, Unknown
-from pgguard.model.control import Control
+from pgguard.model.control import Control, Transaction
 from pgguard.model.decision import Decision, Effect
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.policy.decide import decide
 from pgguard.policy.wording import NAMES_UNKNOWN, hidden_refusal, refusal_of
+from pgguard.runtime.account import disabled, unsure
 from pgguard.runtime.estimate import Estimate, estimate_question, read_estimate
 from pgguard.runtime.holding import Grant, Held, Holding, Stamp
 from pgguard.runtime.house import House, timestamp
@@ -75,13 +76,13 @@ class Approval:
                 f'the Kerberos ticket of "{self._login.principal}" has ended',
                 hint="Get a new ticket with kinit, and connect again.",
             )
-        membership = self._house.directory.membership(self._login.user)
-        if membership is not None and membership.disabled:
-            return Refusal(
-                SqlState.INVALID_AUTHORIZATION_SPECIFICATION,
-                f'the account "{self._login.user}" is disabled in the directory',
-            )
-        return None
+        return disabled(self._house.directory, self._login.user)
+
+    def _unsure(self, statements: tuple[Facts, ...]) -> Refusal | None:
+        """Why nothing may run now, though the session stays. What ends a transaction always passes."""
+        if self._observing() or all(_ends_transaction(facts) for facts in statements):
+            return None
+        return unsure(self._house.config.directory, self._house.directory, self._login.user)
 
     def lost(self, number: int) -> bool:
         """Whether a statement that was allowed and still runs would be denied now, by the groups its user now has."""
@@ -158,6 +159,9 @@ class Approval:
             return (yield from self._refuse_unjudged(request, unfit.refusal, shown))
         if any(may_set_principal(access) for facts in statements for access in facts.accesses):
             return (yield from self._refuse_unjudged(request, PRINCIPAL_IS_FIXED))
+        doubt = self._unsure(statements)
+        if doubt is not None:
+            return (yield from self._refuse_unjudged(request, doubt))
         circumstances = self._circumstances(request)
         recent = self._recent.find(statements, circumstances)
         if recent is not None:
@@ -351,6 +355,10 @@ class _Bound(msgspec.Struct, frozen=True):
     controls: tuple[Control | None, ...]
     max_rows: int | None
     stamp: Stamp
+
+
+def _ends_transaction(facts: Facts) -> bool:
+    return isinstance(facts.control, Transaction) and facts.control.ends
 
 
 def _block(request: Request) -> bool | None:

@@ -14,6 +14,7 @@ import msgspec
 from pgguard.holds.store import Record
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
+from pgguard.runtime.account import disabled
 from pgguard.runtime.console_commands import Answer, CommandRefused, Commands, Floor, Row, find
 from pgguard.runtime.endpoint import Endpoint, EndpointClosed
 from pgguard.runtime.house import House
@@ -126,14 +127,10 @@ class Console:
             self._write(backend.ready_for_query(b"I"))
 
     def _barred(self) -> Refusal | None:
-        membership = self._house.directory.membership(self._login.user)
-        if membership is not None and membership.disabled:
-            text = f'the account "{self._login.user}" is disabled in the directory'
-        elif time.time() >= self._login.ticket.ends_at + self._house.config.kerberos.grace:
+        if time.time() >= self._login.ticket.ends_at + self._house.config.kerberos.grace:
             text = f'the Kerberos ticket of "{self._login.principal}" has ended'
-        else:
-            return None
-        return Refusal(SqlState.INVALID_AUTHORIZATION_SPECIFICATION, text)
+            return Refusal(SqlState.INVALID_AUTHORIZATION_SPECIFICATION, text)
+        return disabled(self._house.directory, self._login.user)
 
     # the simple protocol
 

@@ -18,6 +18,7 @@ from pgguard.holds.store import StoreUnavailable
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.runtime.connection import Connection
+from pgguard.runtime.directory_table import DIRECTORY, directory_rows
 from pgguard.runtime.hold_tables import HOLD, HOLDS, hold_rows, holds_rows
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.login import Login
@@ -181,6 +182,11 @@ class Commands:
         rows = tuple((group, " > ".join(membership.paths.get(group, ()))) for group in membership.groups)
         return Answer("SHOW", rows, f'the account "{user}" is disabled' if membership.disabled else "")
 
+    async def show_directory(self, _: re.Match[str]) -> Answer:
+        """For everybody: while it is silent nobody is known to be an administrator."""
+        rows = directory_rows(self._house.directory, self._house.config.directory, in_full=self._is_admin)
+        return Answer("SHOW", tuple(rows))
+
     async def show_stats(self, _: re.Match[str]) -> Answer:
         rows = (
             (family.name + suffix, ", ".join(f"{key}={label}" for key, label in labels.items()), f"{value:g}")
@@ -252,6 +258,10 @@ _COMMANDS = (
     _command(
         r'show groups of "?(?P<user>[^\s";]+)"?', ("group", "by"), Commands.show_groups, "SHOW GROUPS OF user",
         "what the directory tells now; of others for an administrator", for_admins=True,
+    ),
+    _command(
+        "show directory", DIRECTORY, Commands.show_directory, "SHOW DIRECTORY",
+        "whether it answers, and how long what is known serves; more for an administrator",
     ),
     _command(
         "show stats", ("metric", "labels", "value"), Commands.show_stats, "SHOW STATS", "what the metrics tell",

@@ -18,6 +18,7 @@ from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.policy.decide import decide
 from pgguard.policy.wording import refusal_of
+from pgguard.runtime.account import disabled, unsure
 from pgguard.runtime.admission import Admitted, NotAdmitted
 from pgguard.runtime.backend import BackendConnection, Unreachable
 from pgguard.runtime.endpoint import Endpoint
@@ -39,8 +40,9 @@ async def open_session(house: House, admitted: Admitted, address: str | None) ->
     login = _login(admitted, address)
     membership = await house.directory.watch(login.user)
     try:
-        if membership is not None and membership.disabled:
-            raise _refused(f'the account "{login.user}" is disabled in the directory')  # noqa: TRY301  # unwatched below
+        refusal = disabled(house.directory, login.user) or unsure(house.config.directory, house.directory, login.user)
+        if refusal is not None:
+            raise NotAdmitted(refusal)  # noqa: TRY301  # unwatched below
         _judge_login(house, login, settings, None if membership is None else membership.groups)
         if login.replication is not Replication.PHYSICAL:
             await _load_catalog(house, login.database)
@@ -53,12 +55,16 @@ async def open_session(house: House, admitted: Admitted, address: str | None) ->
 
 
 async def open_console(house: House, admitted: Admitted, address: str | None) -> Login:
-    """A login to the console, which no database is asked for. Raises NotAdmitted."""
+    """A login to the console, which no database is asked for. Raises NotAdmitted.
+
+    It opens while the directory is silent, too: what a command may do is asked of the groups, and there it is seen.
+    """
     login = _login(admitted, address)
-    membership = await house.directory.watch(login.user)
+    await house.directory.watch(login.user)
     try:
-        if membership is not None and membership.disabled:
-            raise _refused(f'the account "{login.user}" is disabled in the directory')  # noqa: TRY301  # unwatched below
+        refusal = disabled(house.directory, login.user)
+        if refusal is not None:
+            raise NotAdmitted(refusal)  # noqa: TRY301  # unwatched below
         _record(house, login, admitted.startup.application_name or "")
     except BaseException:
         house.directory.unwatch(login.user)

@@ -279,7 +279,11 @@ class Server:
         yield gauge(
             "directory_push", "Whether the directory tells of changes.", int(house.directory.told_by is not None)
         )
-        yield gauge("directory_age_seconds", "Age of the oldest membership in use.", house.directory.oldest())
+        health = house.directory.health()
+        yield gauge("directory_breaker_open", "Whether logins leave the directory alone.", int(health.breaker_open))
+        yield gauge("directory_silent_seconds", "Since the directory answered; 0 while it does.", health.silent)
+        yield gauge("directory_stale", "Whether nobody's groups are known any more.", int(not health.serves))
+        yield gauge("directory_age_seconds", "Age of the oldest membership in use.", health.oldest)
         ages = tuple(("", {"database": name}, age) for name, age in sorted(house.catalogs.ages().items()))
         yield Family("catalog_age_seconds", "gauge", "Since a catalog was last confirmed.", ages)
         yield gauge("probes_failing", "Probes whose last look failed.", len(house.probes.errors))

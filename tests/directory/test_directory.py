@@ -1,12 +1,13 @@
 """The directory over time: what serves while the source does not answer, for how long, and how it comes back."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from pgguard.directory.directory import Directory
+from pgguard.directory.directory import Directory, Health
 from pgguard.directory.membership import Membership
 from pgguard.directory.settings import DirectorySettings
 from pgguard.lab.slapd import Slapd
@@ -88,6 +89,7 @@ async def test_the_last_known_groups_serve_as_long_as_is_allowed_and_no_longer(o
 
 async def test_a_directory_that_hangs_costs_its_time_limit_and_recovers(own_slapd: Slapd):
     own_slapd.add_user("patient")
+    own_slapd.add_user("newcomer")
     directory = Directory(_settings(own_slapd), Clock())
     await directory.watch("patient")
     own_slapd.pause()
@@ -95,9 +97,11 @@ async def test_a_directory_that_hangs_costs_its_time_limit_and_recovers(own_slap
         async with asyncio.timeout(10):
             assert await directory.watch("patient") is not None
         assert directory.error is not None
+        async with asyncio.timeout(0.4):  # who is known does not wait for it once more
+            assert await directory.watch("patient") is not None
     finally:
         own_slapd.resume()
-    await directory.watch("patient")
+    assert (await directory.watch("newcomer")).found
     assert directory.error is None
 
 
@@ -114,6 +118,47 @@ async def test_logins_leave_a_sick_server_alone_after_some_failures(own_slapd: S
         assert asked == []
     finally:
         own_slapd.resume()
+
+
+async def test_each_state_of_an_outage_is_told_once_and_shown(own_slapd: Slapd, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "pgguard")
+    own_slapd.add_user("shown")
+    clock = Clock()
+    directory = Directory(_settings(own_slapd), clock)
+    clock.now = 7000.0  # nobody asked for hours: that is no silence
+    await directory.watch("shown")
+    assert directory.health() == Health(0, breaker_open=False, silent=0, serves=60, next_try=0, oldest=0)
+    own_slapd.stop()
+    clock.now = 7010.0
+    for user in ("a", "b", "c"):
+        assert not directory.health().breaker_open
+        await directory.watch(user)
+    assert directory.health() == Health(3, breaker_open=True, silent=10, serves=50, next_try=0, oldest=10)
+    clock.now = 7061.0
+    assert directory.health().serves == 0
+    for _ in range(2):
+        await directory._try(["shown"])  # as the background does
+    own_slapd.start()
+    await directory._try(["shown"])
+    assert directory.health() == Health(0, breaker_open=False, silent=0, serves=60, next_try=0, oldest=0)
+    told = [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
+    assert [line.partition(":")[0] for line in told] == [
+        "directory does not answer",
+        "the circuit breaker of the directory is open",
+        "the directory has not answered for 61 s",
+        "directory answers again, after 61 s and 5 failures",
+    ]
+
+
+async def test_a_directory_that_never_answered_is_silent_since_it_was_asked(own_slapd: Slapd):
+    clock = Clock()
+    directory = Directory(_settings(own_slapd), clock)
+    own_slapd.stop()
+    clock.now = 7000.0
+    assert await directory.watch("first") is None
+    assert directory.health().silent == 0
+    clock.now = 7003.0
+    assert directory.health().silent == 3
 
 
 async def test_logins_at_the_same_time_share_a_question(own_slapd: Slapd):

@@ -13,7 +13,7 @@ import pytest
 
 from pgguard.lab.lab import Lab
 from pgguard.lab.terminal import PSQL, Terminal
-from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, connected, run_psql
+from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, connected, psql_with, run_psql
 
 OwnLab = Callable[..., Lab]
 
@@ -154,6 +154,28 @@ def test_a_disabled_account_loses_its_open_session(own_lab: OwnLab):
             assert "(1 row)" in shown
         assert "FATAL" in shown
     assert "is disabled in the directory" in run_psql(lab, "alice", "select 1").stderr
+
+
+def test_while_nobody_can_tell_who_is_disabled_nothing_runs_and_sessions_stay(own_lab: OwnLab):
+    """An account locked a moment before the directory went away could otherwise go on by the rules for everyone."""
+    lab = own_lab("directory.refresh=0.1", "directory.max_stale=1", "directory.disabled_filter=(employeeType=locked)")
+    bob = lab.environment("bob")
+    in_doubt = 'the directory cannot tell whether the account "alice" is disabled'
+    with Terminal(PSQL, lab.environment("alice")) as terminal:
+        terminal.until_prompt()
+        assert "BEGIN" in terminal.enter("begin;")
+        lab.slapd.stop()
+        while in_doubt not in (shown := terminal.enter("select 1;")):
+            assert "(1 row)" in shown
+        assert "ROLLBACK" in terminal.enter("rollback;")
+        assert in_doubt in terminal.enter("select 1;")
+        login = psql_with(bob, "select 1")
+        assert (login.returncode, login.stdout) == (2, "")
+        assert 'the directory cannot tell whether the account "bob" is disabled' in login.stderr
+        lab.slapd.start()
+        while "(1 row)" not in (shown := terminal.enter("select 1;")):
+            assert in_doubt in shown
+    assert psql_with(bob, "select 1").stdout == "1\n"
 
 
 def test_a_new_key_works_without_a_restart_and_old_tickets_stay_good(own_lab: OwnLab):
