@@ -1,10 +1,11 @@
 """The groups of an LDAP directory as a graph: who is in which group directly, and which group is in which.
 
-Theory of operation. All groups below the group base are read whole at each poll (2,000 groups of 50 members take some
-30 ms), so nothing of an older answer is ever mixed into a newer one. That is on purpose: when an entry is deleted or
-renamed, OpenLDAP's memberOf overlay changes the groups it was in without a new entryCSN or modifyTimestamp, so a reader
-that fetched only what looks changed would keep a deleted user's groups for the next one of that name. Only groups that
-were read count: a memberOf that points out of the group base gives nothing.
+Theory of operation. All groups below the group base are read whole at each poll, so nothing of an older answer is ever
+mixed into a newer one. That is on purpose: when an entry is deleted or renamed, OpenLDAP's memberOf overlay changes the
+groups it was in without a new entryCSN or modifyTimestamp, so a reader that fetched only what looks changed would keep
+a deleted user's groups for the next one of that name. Most polls bring the very same, which is found by comparing it
+whole: then the graph that was made of it is used again. Only groups that were read count: a memberOf that points out of
+the group base gives nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +16,9 @@ from pgguard.directory.distinguished_names import NormalNames, first_value
 from pgguard.directory.ldap_connection import Entry
 from pgguard.directory.membership import closure
 from pgguard.directory.settings import DirectorySettings
+
+_COMBINATIONS = 10_000
+"""Different sets of direct groups whose closures a graph remembers."""
 
 Search = Callable[[str, str, list[str]], list[Entry]]
 
@@ -41,19 +45,36 @@ def style_of(settings: DirectorySettings) -> Style:
     return msgspec.structs.replace(style, group_filter=settings.group_filter or style.group_filter)
 
 
-class GroupGraph:
-    """`names`: what makes DNs comparable, kept over many polls."""
+class Groups:
+    """Reads the groups, and keeps the graph of what it read last. `names`: what makes DNs comparable."""
 
-    def __init__(self, settings: DirectorySettings, search: Search, names: NormalNames) -> None:
-        style = style_of(settings)
-        attributes = [settings.group_name, *style.of_groups]
+    def __init__(self, settings: DirectorySettings, names: NormalNames) -> None:
+        self._settings = settings
+        self._normal = names
+        self._read: list[Entry] | None = None
+        self._graph = GroupGraph([], settings.group_name, names)
+
+    def read(self, search: Search) -> "GroupGraph":
+        style = style_of(self._settings)
+        attributes = [self._settings.group_name, *style.of_groups]
+        found = search(self._settings.where_groups_are, style.group_filter, attributes)
+        if found != self._read:
+            self._graph = GroupGraph(found, self._settings.group_name, self._normal)
+            self._read = found
+        return self._graph
+
+
+class GroupGraph:
+    """`found`: the entries of all groups; `name_attribute`: which of theirs names them."""
+
+    def __init__(self, found: Iterable[Entry], name_attribute: str, names: NormalNames) -> None:
         self._normal = names
         self._names: dict[str, str] = {}
         self._parents: dict[str, list[str]] = {}
         """From a member (its DN, or what `_posix_keys` makes) to the groups it is in."""
         self._closures: dict[frozenset[str], dict[str, tuple[str, ...]]] = {}
-        for dn, values in search(settings.where_groups_are, style.group_filter, attributes):
-            self._add(names(dn.encode()), dn, values, settings.group_name)
+        for dn, values in found:
+            self._add(names(dn.encode()), dn, values, name_attribute)
         for member, groups in self._parents.items():
             self._parents[member] = [group for group in groups if group in self._names]
 
@@ -87,6 +108,8 @@ class GroupGraph:
         """Many users are in the same groups: each combination is gone through once."""
         known = self._closures.get(direct)
         if known is None:
+            if len(self._closures) >= _COMBINATIONS:
+                self._closures.clear()
             reached = closure(sorted(direct), self._parents)
             known = {self._names[group]: tuple(self._names[step] for step in path) for group, path in reached.items()}
             self._closures[direct] = known

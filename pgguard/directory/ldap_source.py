@@ -18,7 +18,7 @@ import ldap.filter
 from pgguard.directory.distinguished_names import NormalNames, first_value
 from pgguard.directory.errors import DirectoryError
 from pgguard.directory.ldap_connection import Deadline, Entry, LdapConnection, in_words
-from pgguard.directory.ldap_groups import GroupGraph, Search, style_of
+from pgguard.directory.ldap_groups import GroupGraph, Groups, Search, style_of
 from pgguard.directory.membership import Membership, membership
 from pgguard.directory.settings import DirectorySettings
 from pgguard.directory.user_filter import UserFilter
@@ -45,6 +45,7 @@ class LdapSource:
         self._settings = settings
         self._filter = UserFilter(settings.user_filter)
         self._names = NormalNames()
+        self._groups = Groups(settings, self._names)
         self._connection: LdapConnection | None = None
         self._servers = list(settings.uris)
 
@@ -56,11 +57,14 @@ class LdapSource:
     def fetch(self, users: Iterable[str]) -> dict[str, Membership]:
         """The memberships of these users. Raises DirectoryError."""
         wanted = list(users)
-        return self._look(lambda search: _Fetch(self._settings, self._filter, self._names, search).memberships(wanted))
+        return self._look(lambda search: self._fetch(search).memberships(wanted))
 
     def groups(self) -> frozenset[str]:
         """The names of all groups there are. Raises DirectoryError."""
-        return self._look(lambda search: GroupGraph(self._settings, search, self._names).names)
+        return self._look(lambda search: self._groups.read(search).names)
+
+    def _fetch(self, search: Search) -> "_Fetch":
+        return _Fetch(self._settings, self._filter, self._names, self._groups, search)
 
     def _look(self, work: Callable[[Search], _T]) -> _T:
         deadline = Deadline(time_limit(self._settings))
@@ -108,19 +112,22 @@ class LdapSource:
 
 
 class _Fetch:
-    """One look at the directory: all of it is of this look, nothing is remembered from an earlier one."""
+    """One look at the directory: all that it tells was read in this look."""
 
-    def __init__(self, settings: DirectorySettings, users: UserFilter, names: NormalNames, search: Search) -> None:
+    def __init__(
+        self, settings: DirectorySettings, users: UserFilter, names: NormalNames, groups: Groups, search: Search
+    ) -> None:
         self._settings = settings
         self._filter = users
         self._normal = names
+        self._groups = groups
         self._search = search
 
     def memberships(self, users: Sequence[str]) -> dict[str, Membership]:
         entries = self._entries(users)
         disabled = self._disabled(users)
         asks_each = self._settings.groups == "active_directory"
-        graph = None if asks_each or not entries else GroupGraph(self._settings, self._search, self._normal)
+        graph = None if asks_each or not entries else self._groups.read(self._search)
         return {user: self._membership(user, entries.get(user, []), disabled, graph) for user in users}
 
     def _entries(self, users: Sequence[str]) -> dict[str, list[Entry]]:

@@ -1,6 +1,6 @@
 """People and groups in an LDAP directory: what a lab adds and takes away while sessions are open."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ldap
@@ -10,6 +10,9 @@ import ldap.modlist
 from pgguard.lab.errors import LabError
 
 _PATIENCE_SECONDS = 10
+
+Record = tuple[str, Mapping[str, Sequence[str]]]
+"""An entry: its DN and its attributes."""
 
 
 class Entries:
@@ -38,18 +41,29 @@ class Entries:
     def group_dn(self, group: str) -> str:
         return f"cn={ldap.dn.escape_dn_chars(group)},ou=groups,{self.base}"
 
-    def lay_out(self) -> None:
-        self.add(self.base, objectClass=["dcObject", "organization"], o=["pgguard lab"])
+    def layout(self) -> Iterator[Record]:
+        """What stands above people and groups."""
+        yield self.base, {"objectClass": ["dcObject", "organization"], "o": ["pgguard lab"], "dc": [_first(self.base)]}
         for unit in ("people", "groups"):
-            self.add(f"ou={unit},{self.base}", objectClass=["organizationalUnit"])
+            yield f"ou={unit},{self.base}", {"objectClass": ["organizationalUnit"], "ou": [unit]}
+
+    def user(self, user: str, **attributes: Sequence[str]) -> Record:
+        entry = {"objectClass": ["inetOrgPerson"], "uid": [user], "cn": [user], "sn": [user], **attributes}
+        return self.user_dn(user), entry
+
+    def group(self, group: str, users: Iterable[str] = (), groups: Iterable[str] = ()) -> Record:
+        members = [self.admin_dn, *map(self.user_dn, users), *map(self.group_dn, groups)]
+        return self.group_dn(group), {"objectClass": ["groupOfNames"], "cn": [group], "member": members}
+
+    def lay_out(self) -> None:
+        self.add_many(self.layout())
 
     def add_user(self, user: str, password: str | None = None, **attributes: Sequence[str]) -> None:
         secret = {} if password is None else {"userPassword": [password]}
-        self.add(self.user_dn(user), objectClass=["inetOrgPerson"], cn=[user], sn=[user], **secret, **attributes)
+        self.add_many([self.user(user, **secret, **attributes)])
 
     def add_group(self, group: str, users: Iterable[str] = (), groups: Iterable[str] = ()) -> None:
-        members = [self.admin_dn, *map(self.user_dn, users), *map(self.group_dn, groups)]
-        self.add(self.group_dn(group), objectClass=["groupOfNames"], member=members)
+        self.add_many([self.group(group, users, groups)])
 
     def add_to_group(self, user: str, group: str) -> None:
         self._change_member(ldap.MOD_ADD, group, self.user_dn(user))
@@ -76,7 +90,7 @@ class Entries:
         with _Session(self) as connection:
             connection.add_s(dn, ldap.modlist.addModlist(record))
 
-    def add_many(self, entries: Iterable[tuple[str, dict[str, Sequence[str]]]]) -> None:
+    def add_many(self, entries: Iterable[Record]) -> None:
         """Many entries over one connection."""
         with _Session(self) as connection:
             for dn, attributes in entries:
@@ -105,6 +119,10 @@ class _Session:
 
     def __exit__(self, *_: object) -> None:
         self._connection.unbind_s()
+
+
+def _first(dn: str) -> str:
+    return str(ldap.dn.str2dn(dn)[0][0][1])
 
 
 def _encode(values: Sequence[str]) -> list[bytes]:

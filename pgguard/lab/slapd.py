@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,10 +12,10 @@ from typing import Self
 import ldap
 
 from pgguard.lab.certificates import Certificates
-from pgguard.lab.entries import Entries
+from pgguard.lab.entries import Entries, Record
 from pgguard.lab.errors import LabError
 from pgguard.lab.ports import free_port
-from pgguard.lab.process import Process, find_program, own_folder
+from pgguard.lab.process import Process, find_program, own_folder, run
 from pgguard.lab.realm import Realm
 
 ACCOUNT = "openldap"
@@ -46,10 +48,19 @@ access to * by * read
 overlay memberof
 memberof-refint TRUE
 {syncprov}
+
+database monitor
+access to * by dn.exact="{admin_dn}" read by * none
 """
 
 
 _BASE = "dc=pgguard,dc=test"
+
+
+def _ldif(dn: str, values: Mapping[str, Sequence[str]]) -> str:
+    """One record (RFC 2849); everything in base64, so that nothing needs a look."""
+    pairs = [("dn", dn), *((name, value) for name, listed in values.items() for value in listed)]
+    return "".join(f"{name}:: {b64encode(value.encode()).decode()}\n" for name, value in pairs) + "\n"
 
 
 class Slapd(Entries):
@@ -110,6 +121,25 @@ class Slapd(Entries):
             syncprov="overlay syncprov" if self._syncrepl else "",
         )
         (self.folder / "slapd.conf").write_text(text)
+
+    def load(self, entries: Iterable[Record]) -> None:
+        """Many entries, before it starts for the first time: by slapadd, which also sees to no overlay's work."""
+        path = self.folder / "load.ldif"
+        path.write_text("".join(_ldif(dn, values) for dn, values in [*self.layout(), *entries]))
+        path.chmod(0o644)
+        program, config = find_program("slapadd", "slapd"), self.folder / "slapd.conf"
+        run([program, "-q", "-f", config, "-b", self.base, "-l", path], account=ACCOUNT)
+        path.unlink()
+
+    def searches(self) -> int:
+        """How many it has answered since it was started, each page of a paged one for itself (slapd-monitor(5))."""
+        connection = self.connect()
+        try:
+            place = "cn=Search,cn=Operations,cn=Monitor"
+            ((_, found),) = connection.search_s(place, ldap.SCOPE_BASE, attrlist=["monitorOpCompleted"])
+        finally:
+            connection.unbind_s()
+        return int(found["monitorOpCompleted"][0])
 
     @property
     def tls_uri(self) -> str:
