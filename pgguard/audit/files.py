@@ -16,6 +16,7 @@ from typing import IO
 from pgguard.audit.chain import ZERO
 
 _CLOSED = re.compile(r"\.\d{8}T\d{6}\.\d{6}(\.gz)?$")
+_NO_RECORDS = re.compile(r"\.head$|\.gz-partial$|\.ship-[a-z0-9-]+$")
 
 
 def closed_name(path: Path, now: datetime) -> Path:
@@ -33,6 +34,14 @@ def closed_files(path: Path) -> list[Path]:
 def all_files(path: Path) -> list[Path]:
     """The closed files and the open one, in the order of the chain."""
     return [*closed_files(path), *([path] if path.exists() else [])]
+
+
+def family(path: Path) -> list[Path]:
+    """All files that may hold records of the log, oldest first: those that logrotate moved away among them."""
+    ours = {path, *closed_files(path)}
+    others = [p for p in path.parent.glob(f"{path.name}*") if p not in ours and not _NO_RECORDS.search(p.name)]
+    dated = sorted((p.stat().st_mtime_ns, p) for p in others if not _CLOSED.search(p.name))
+    return [*(p for _, p in dated), *all_files(path)]
 
 
 @contextmanager

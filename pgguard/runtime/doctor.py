@@ -4,6 +4,7 @@ The checks use the very code that serves sessions, so that what passes here work
 folder is looked at and not written to, and no port is taken. One check's failure does not keep the others from running.
 """
 
+import asyncio
 import os
 import shutil
 import ssl
@@ -15,6 +16,8 @@ import gssapi
 import msgspec
 from gssapi.raw.misc import GSSError
 
+from pgguard.audit.settings import Target
+from pgguard.audit.shipping.shipper import try_target
 from pgguard.auth.acceptor import Acceptor, KerberosError
 from pgguard.auth.identity import IdentityMap, MapError
 from pgguard.auth.settings import TlsSettings
@@ -50,6 +53,7 @@ class Finding(msgspec.Struct, frozen=True):
 async def examine(config: Config, database: str, user: str) -> list[Finding]:
     """All checks. `database`: one to log in to; `user`: somebody the directory should know, or empty."""
     findings = [*_kerberos(config), *_tls(config), *_audit(config), *_rules(config)]
+    findings += [await _shipping(target) for target in config.audit.ship]
     findings += await _directories(config, user)
     findings += await _database(config, database, user)
     return findings
@@ -152,6 +156,16 @@ def _audit(config: Config) -> Iterator[Finding]:
     what = f"{path}, {free >> 20} MiB free"
     advice = "" if free > _LITTLE_SPACE else "make room: with a full disk every statement is refused"
     yield Finding("audit", free > _LITTLE_SPACE, what, advice)
+
+
+async def _shipping(target: Target) -> Finding:
+    check = f'audit target "{target.name}"'
+    try:
+        await asyncio.to_thread(try_target, target)
+    except OSError as error:
+        advice = "correct its [[audit.ship]]; meanwhile records wait in the file, and no statement waits"
+        return Finding(check, False, str(error) or type(error).__name__, advice)
+    return Finding(check, True, "takes connections")
 
 
 def _rules(config: Config) -> Iterator[Finding]:

@@ -44,6 +44,7 @@ from pgguard.runtime.metrics import Family, Metrics, counter, exposition, gauge
 from pgguard.runtime.opening import new_key, open_console, open_session, welcome
 from pgguard.runtime.rulebook import Rulebook
 from pgguard.runtime.service_login import connect_as_service
+from pgguard.runtime.shipping import Shipping
 from pgguard.runtime.watch_page import WatchPage
 from pgguard.session.refusing import refusal_error
 from pgguard.wire.backend import KeyData
@@ -105,6 +106,7 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
         self._watch_page: WatchPage | None = None
+        self._shipping = Shipping(config.audit)
 
     async def start(self) -> None:
         listen = self._config.listen
@@ -124,6 +126,7 @@ class Server:
         if self._config.rules.watch:
             self.spawn(self._watch_rules())
         self.spawn(self._keep_audit())
+        self._shipping.start()
         _log.info("accepting connections on %s port %d", listen.host, listen.port)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -289,6 +292,7 @@ class Server:
         yield gauge("probes_failing", "Probes whose last look failed.", len(house.probes.errors))
         rules = (("", {"identity": house.rulebook.current.identity}, 1),)
         yield Family("rules_info", "gauge", "The identity of the rules in force.", rules)
+        yield from self._shipping.families()
         yield counter("rules_reload_failures_total", "Reloads that left the old rules.", house.rulebook.failures)
 
     def _troubles(self) -> list[str]:
@@ -356,6 +360,7 @@ class Server:
         await self._house.directory.close()
         self._record(Changed(timestamp(), "stop"))
         self._house.audit.close()
+        await self._shipping.stop()
 
 
 def _address(client: Endpoint) -> str | None:

@@ -52,6 +52,11 @@ def test_a_lab_that_is_well_passes_every_check(lab: Lab, tmp_path: Path, certifi
         (("database.user=nobody_here",), 'sessions as "nobody_here": ', "pg_hba.conf"),
         (("rules.path=/nonexistent/rules",), "rules: ", "pgguard check /nonexistent/rules"),
         (("audit.path=/proc/version/audit.jsonl",), "audit: ", "[audit] path"),
+        (
+            ('audit.ship=[{to = "syslog", host = "localhost", port = 1, transport = "tcp"}]',),
+            'audit target "syslog": ',
+            "correct its [[audit.ship]]",
+        ),
         (("tls.certificate=/etc/hostname", "tls.key=/etc/hostname"), "TLS: ", "name a PEM certificate"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
