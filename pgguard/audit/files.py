@@ -5,6 +5,7 @@ ends in `.head`. Names sort by time. Compression and removal happen in the backg
 """
 
 import gzip
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -60,10 +61,17 @@ def last_head(path: Path) -> str:
     return line[9:73].decode("ascii", "replace") if line else ZERO
 
 
+def _private(path: Path) -> IO[bytes]:
+    """A new file that nobody else may read, whatever the umask."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
+
+
 def compress(closed: Path) -> Path:
     """Replace a closed file by its compressed form; a crash leaves the plain one."""
     packed, partial = closed.with_name(closed.name + ".gz"), closed.with_name(closed.name + ".gz-partial")
-    with closed.open("rb") as source, gzip.open(partial, "wb", compresslevel=6) as target:
+    with closed.open("rb") as source, _private(partial) as file, gzip.open(file, "wb", compresslevel=6) as target:
+        os.fchmod(file.fileno(), os.fstat(source.fileno()).st_mode & 0o777)
         shutil.copyfileobj(source, target, 1 << 20)
     partial.rename(packed)
     closed.unlink()

@@ -238,6 +238,16 @@ def test_upkeep_rotates_compresses_and_removes(tmp_path):
     log.close()
 
 
+def test_a_compressed_file_is_as_private_as_the_log(tmp_path):
+    """It was made anew by the umask: the whole world could read what the open file kept to its group."""
+    path = tmp_path / "a.jsonl"
+    log = open_log(path)
+    closed = closed_name(path, datetime(2026, 3, 2, tzinfo=UTC))
+    log.rotate(closed, NOW)
+    log.close()
+    assert compress(closed).stat().st_mode == path.stat().st_mode
+
+
 def test_a_crash_while_compressing_counts_no_record_twice(tmp_path):
     path = tmp_path / "a.jsonl"
     log = open_log(path)

@@ -8,6 +8,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from pgguard.audit.shipping.status import read_status
 from pgguard.lab.lab import Lab
 from pgguard.lab.ports import free_port
@@ -73,6 +75,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_shipping_process_that_dies_is_started_again_and_goes_on(own_lab: OwnLab):
     with closing(TcpCollector()) as collector:
         ship = f'[{{to = "syslog", host = "localhost", port = {collector.port}, transport = "tcp"}}]'
