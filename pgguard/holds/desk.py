@@ -92,6 +92,11 @@ class Desk:
             await asyncio.wait(self._tasks)
         await self._store.close()
 
+    @property
+    def waiting(self) -> int:
+        """How many statements of this node wait for people."""
+        return len(self._waiting)
+
     # sessions
 
     async def submit(self, hold: Hold) -> Waiting:

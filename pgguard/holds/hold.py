@@ -8,10 +8,11 @@ that neither a second login name nor a second principal of one user counts twice
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from typing import assert_never
 
 import msgspec
 
-from pgguard.model.decision import Approvers, HoldRequirement
+from pgguard.model.decision import Approvers, Covers, HoldRequirement
 
 Groups = tuple[str, ...] | None
 """None where the directory cannot tell: then nobody is a member."""
@@ -93,14 +94,31 @@ def _satisfied(approvers: Approvers, votes: Sequence[Vote], groups_of: Callable[
 
 
 def wanted(requirement: HoldRequirement) -> str:
-    """What a requirement asks for, in words: "2 of group dba"."""
+    """What a requirement asks for, in words: "2 of group dba"; and how far their yes reaches."""
     approvers = requirement.approvers
     parts = []
     if approvers.groups or approvers.users:
         parts.append(f"{approvers.count} of {_names(approvers.groups, approvers.users)}")
     if approvers.alone_groups or approvers.alone_users:
         parts.append(f"1 of {_names(approvers.alone_groups, approvers.alone_users)} alone, with a reason")
-    return " or ".join(parts)
+    return " or ".join(parts) + _reach(requirement)
+
+
+def _reach(requirement: HoldRequirement) -> str:
+    match requirement.covers:
+        case Covers.STATEMENT:
+            return ""
+        case Covers.TRANSACTION:
+            return ", for all of this rule in the transaction"
+        case Covers.SESSION:
+            return f", for all of this rule in the session over {in_words(requirement.lasts or 0.0)}"
+        case _:
+            assert_never(requirement.covers)
+
+
+def in_words(seconds: float) -> str:
+    """A span of time as a person reads it."""
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def _names(groups: Sequence[str], users: Sequence[str]) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from pgguard.audit.log import AuditUnavailable
-from pgguard.audit.records import DecisionMade
+from pgguard.audit.records import DecisionMade, HoldEvent
 from pgguard.model.context import Context, Unknown
 from pgguard.model.control import Control, Transaction
-from pgguard.model.decision import Decision, Effect
+from pgguard.model.decision import Decision, Effect, HoldRequirement
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
@@ -37,6 +37,8 @@ from pgguard.session.judgement import Allow, Ask, Moment, Names, Refuse, Request
 from pgguard.sql.disclosure import shown_by
 
 _log = logging.getLogger(__name__)
+
+_UNRECORDED = Refusal(SqlState.DISK_FULL, "the statement could not be recorded, and was refused")
 
 Steps = Generator[Wait, Any, Refusal | None]
 
@@ -58,12 +60,15 @@ class Approval:
         self._parameters = parameters
         self._bound: _Bound | None = None
         self._holding = Holding(house, login, tell)
-        self._granted: tuple[Request, Grant] | None = None
         self._recent = RecentDecisions()
         self.running = RunningStatements()
 
     def audit_id(self, request: Request) -> str:
         return f"{self._login.session}-{request.number}"
+
+    def close(self) -> None:
+        """The session has ended."""
+        self._holding.close()
 
     # standing: who may ask anything at all
 
@@ -112,8 +117,9 @@ class Approval:
 
     def approve(self, request: Request, names: Names) -> Flow:
         began = time.perf_counter()
+        self._holding.waited = 0.0
         verdict = yield from self._judge(request, names)
-        self._house.metrics.latency.observe(time.perf_counter() - began)
+        self._house.metrics.latency.observe(time.perf_counter() - began - self._holding.waited)
         return verdict
 
     def _judge(self, request: Request, names: Names) -> Flow:
@@ -121,29 +127,59 @@ class Approval:
         if barred is not None:
             return (yield from self._refuse_unjudged(request, barred, terminate=True))
         bound = self._judged_at_bind(request)
-        granted = self._granted_at_bind(request)
         if bound is not None:
             self.running.begin(request.number, self.running.of(bound.request.number))
             return Allow(bound.controls, bound.max_rows)
+        if request.quiet and request.status is TransactionStatus.IDLE and not request.segment:
+            self._holding.coverage.end_transaction()
+        return (yield from self._judge_anew(request, names))
+
+    def _judge_anew(self, request: Request, names: Names) -> Flow:
+        """Decide, and where people must be asked, decide again when they have answered."""
+        granted: Grant | None = None
         while True:
             judged = yield from self._decide(request, names)
             if isinstance(judged, Refuse):
                 return judged
-            if not self._waits(request, judged) or (granted is not None and self._holding.good(granted, judged)):
+            if not self._waits(request, judged):
+                return (yield from self._conclude(request, judged))
+            needed, used = self._holding.needed(request, names, judged)
+            if granted is not None and self._holding.good(granted, judged, needed):
                 return (yield from self._conclude(request, judged, granted))
-            audit_id = self.audit_id(request)
-            record = self._record(request, Effect.HOLD, judged.context, judged.statements, judged.decision)
-            unwritten = yield from self._append(record)
-            if unwritten is not None:
-                return Refuse(unwritten, audit_id)
-            hold = self._holding.hold(audit_id, record.text, record.values, judged)
-            ended = yield from self._holding.wait(hold, judged.statements)
-            if isinstance(ended, Refusal):
-                return Refuse(ended, audit_id)
-            barred = self.barred()
-            if barred is not None:
-                return (yield from self._refuse_unjudged(request, barred, terminate=True))
+            if not needed:
+                return (yield from self._conclude_covered(request, judged, used))
+            ended = yield from self._ask_people(request, judged, needed)
+            if isinstance(ended, Refuse):
+                return ended
             granted = ended
+
+    def _ask_people(
+        self, request: Request, judged: Held, needed: tuple[HoldRequirement, ...]
+    ) -> Generator[Wait, Any, Grant | Refuse]:
+        """Hold it until they have decided, or something else has ended it."""
+        audit_id = self.audit_id(request)
+        record = self._record(request, Effect.HOLD, judged.context, judged.statements, judged.decision)
+        unwritten = yield from self._append(record)
+        if unwritten is not None:
+            return Refuse(unwritten, audit_id)
+        hold = self._holding.hold(audit_id, record.text, record.values, judged, needed)
+        ended = yield from self._holding.wait(hold, judged.statements)
+        if isinstance(ended, Refusal):
+            return Refuse(ended, audit_id)
+        barred = self.barred()
+        if barred is not None:
+            return (yield from self._refuse_unjudged(request, barred, terminate=True))
+        return ended
+
+    def _conclude_covered(self, request: Request, judged: Held, used: tuple[int, ...]) -> Flow:
+        """Earlier approvals reach this statement, which is recorded beside its decision."""
+        for number in used:
+            event = HoldEvent(timestamp(), self.audit_id(request), self._login.session, str(number), "covered")
+            try:
+                self._house.audit.append(event)
+            except AuditUnavailable as error:
+                return Refuse(self._unrecorded(error), self.audit_id(request))
+        return (yield from self._conclude(request, judged))
 
     def _waits(self, request: Request, judged: Held) -> bool:
         """Whether it is held. A Parse runs nothing and has no values yet: it is held when it is bound."""
@@ -195,7 +231,7 @@ class Approval:
             self._house.metrics.decided(record)
         return Refuse(refusal, self.audit_id(request))
 
-    def _conclude(self, request: Request, judged: Held, granted: Grant | None) -> Flow:
+    def _conclude(self, request: Request, judged: Held, granted: Grant | None = None) -> Flow:
         """Record the decision, and carry it out; one that was held has been approved by now."""
         decision = judged.decision
         denied = decision.effect is Effect.DENY and not self._observing()
@@ -209,13 +245,16 @@ class Approval:
             hide = self._house.config.rules.hide_unknown
             return Refuse(refusal_of(decision, audit_id, hide_unknown=hide), audit_id)
         self._understanding.relayed(request, judged.statements)
+        if request.moment is not Moment.PARSE:
+            self._holding.coverage.relayed(judged.statements)
+        if granted is not None:
+            self._holding.use(granted, request, judged)
         running = Running(audit_id, time.monotonic(), judged.statements, judged.context)
         self.running.begin(request.number, running)
         controls = tuple(facts.control for facts in judged.statements)
         max_rows = None if self._observing() else decision.max_rows
         if request.moment is Moment.BIND:
             self._bound = _Bound(request, controls, max_rows, judged.stamp)
-            self._granted = None if granted is None else (request, granted)
         return Allow(controls, max_rows, touched_by_named(judged.statements))
 
     def _observing(self) -> bool:
@@ -240,15 +279,6 @@ class Approval:
             and bound.stamp == self._stamp()
         )
         return bound if same else None
-
-    def _granted_at_bind(self, request: Request) -> Grant | None:
-        """The approval that was given at the Bind right before this Execute; it is used once."""
-        granted, self._granted = self._granted, None
-        if granted is None or request.moment is not Moment.EXECUTE:
-            return None
-        bind, grant = granted
-        same = request.number == bind.number + 1 and request.text is bind.text and request.parameters is bind.parameters
-        return grant if same else None
 
     # context
 
@@ -328,11 +358,14 @@ class Approval:
             else:
                 audit.append(record)
         except AuditUnavailable as error:
-            self._house.metrics.unrecorded += 1
-            _log.error("a statement was refused because it cannot be recorded: %s", error)  # told in full
-            return Refusal(SqlState.DISK_FULL, "the statement could not be recorded, and was refused")
+            return self._unrecorded(error)
         self._house.metrics.decided(record)
         return None
+
+    def _unrecorded(self, error: AuditUnavailable) -> Refusal:
+        self._house.metrics.unrecorded += 1
+        _log.error("a statement was refused because it cannot be recorded: %s", error)  # told in full
+        return _UNRECORDED
 
     def _refuse_unjudged(
         self, request: Request, refusal: Refusal, shown: Refusal | None = None, *, terminate: bool = False
@@ -362,7 +395,7 @@ def _ends_transaction(facts: Facts) -> bool:
 
 
 def _block(request: Request) -> bool | None:
-    return request.status is not TransactionStatus.IDLE if request.quiet else None
+    return request.status is not TransactionStatus.IDLE if request.quiet or request.steady else None
 
 
 def _estimate(request: Request) -> Unknown:

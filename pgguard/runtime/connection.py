@@ -284,6 +284,7 @@ class Connection:
         if self._ticket_watch is not None:
             self._ticket_watch.cancel()
         self._judge.abandon()
+        self._approval.close()
         self._client.close()
         self._database.endpoint.close()
         try:

@@ -11,17 +11,19 @@ import msgspec
 
 from pgguard.audit.log import AuditUnavailable
 from pgguard.holds.desk import Waiting
-from pgguard.holds.hold import Hold, Person, approved, wanted
+from pgguard.holds.hold import Hold, Person, approved, in_words, wanted
 from pgguard.holds.store import Record, StoreUnavailable
 from pgguard.model.access import Kind
 from pgguard.model.context import Context
-from pgguard.model.decision import Decision
+from pgguard.model.decision import Decision, HoldRequirement
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
+from pgguard.runtime.coverage import Coverage
 from pgguard.runtime.house import House
 from pgguard.runtime.judging import Wait
 from pgguard.runtime.login import Login
+from pgguard.session.judgement import Names, Request
 
 _log = logging.getLogger(__name__)
 
@@ -40,10 +42,31 @@ class Holding:
         self._house = house
         self._login = login
         self._tell = tell
+        self.waited = 0.0
+        """Seconds that the statement which is judged has waited for people."""
+        self._voters: set[str] = set()
+        """Those whose approvals may reach on: their groups are known until the session ends."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.coverage = Coverage(self._stands)
 
-    def hold(self, audit_id: str, text: str, values: tuple[str | None, ...], judged: "Held") -> Hold:
+    def needed(
+        self, request: Request, names: Names, judged: "Held"
+    ) -> tuple[tuple[HoldRequirement, ...], tuple[int, ...]]:
+        """What people must still say to it, and the holds whose approvals reach it."""
+        self.coverage.under(self._house.rulebook.current.identity)
+        return self.coverage.needed(request, names, judged.statements, judged.decision.holds, now=time.monotonic())
+
+    def hold(
+        self,
+        audit_id: str,
+        text: str,
+        values: tuple[str | None, ...],
+        judged: "Held",
+        needed: tuple[HoldRequirement, ...],
+    ) -> Hold:
+        """`needed`: what of the decision no earlier approval covers."""
         block = judged.context.block is not False
-        limit = min(one.timeout for one in judged.decision.holds)
+        limit = min(one.timeout for one in needed)
         tables = {str(a.object) for one in judged.statements for a in one.accesses if a.kind is Kind.TABLE}
         return Hold(
             audit_id=audit_id,
@@ -58,7 +81,7 @@ class Holding:
             reason=judged.context.reason,
             in_transaction=block,
             rules=self._house.rulebook.current.identity,
-            requirements=judged.decision.holds,
+            requirements=needed,
             since=time.time(),
             seconds=min(limit, self._house.config.holds.transaction_seconds) if block else limit,
         )
@@ -72,29 +95,60 @@ class Holding:
             _log.error("a statement was refused because it cannot be held: %s", error)  # told in full
             return Refusal(SqlState.CANNOT_CONNECT_NOW, "the statement could not be held, and was refused")
         number = waiting.record.number
-        event = "withdrawn"
+        event, ending, began = "withdrawn", "withdrawn", time.monotonic()
         try:
             record: Record | None = yield Wait(self._until_taken(waiting))
             if record is None:
-                event = "expired"
-                return _refused(f"hold #{number} was not approved within {_minutes(hold.seconds)}", hold)
+                event = ending = "expired"
+                return _refused(f"hold #{number} was not approved within {in_words(hold.seconds)}", hold)
+            ending = "refused"
             if record.refusal is not None:
                 by, why = record.refusal.person.user, record.refusal.why
                 return _refused(f"{by} refused hold #{number}: {why}", hold)
-            if record.hold != hold or not approved(hold, record.votes, self._house.people.groups_of):
+            if record.hold != hold or not self._stands(record):
                 return _refused(f"an approver of hold #{number} may not approve it any more", hold)
+            ending = "approved"
             return Grant(record, facts)
         finally:
+            waited = time.monotonic() - began
+            self.waited += waited
+            self._house.metrics.waited(ending, waited)
             desk.close(waiting, event)
 
-    def good(self, grant: Grant, judged: "Held") -> bool:
+    def good(self, grant: Grant, judged: "Held", needed: tuple[HoldRequirement, ...]) -> bool:
         """Whether what was approved is what would run now, under the same rules, by people who still may."""
         return (
             grant.facts == judged.statements
-            and grant.record.hold.requirements == judged.decision.holds
+            and grant.record.hold.requirements == needed
             and grant.record.hold.rules == self._house.rulebook.current.identity
-            and approved(grant.record.hold, grant.record.votes, self._house.people.groups_of)
+            and self._stands(grant.record)
         )
+
+    def use(self, grant: Grant, request: Request, judged: "Held") -> None:
+        """It has been released."""
+        for vote in grant.record.votes:
+            self._keep_watching(vote.person.user)
+        block = judged.context.block is True
+        self.coverage.approved(
+            grant.record, request, judged.statements, judged.decision.holds, block=block, now=time.monotonic()
+        )
+
+    def close(self) -> None:
+        """The session has ended."""
+        for voter in self._voters:
+            self._house.people.unwatch(voter)
+        self._voters.clear()
+
+    def _stands(self, record: Record) -> bool:
+        """Whether those who approved it still may."""
+        return approved(record.hold, record.votes, self._house.people.groups_of)
+
+    def _keep_watching(self, user: str) -> None:
+        if user not in self._voters:
+            self._voters.add(user)
+            task = asyncio.ensure_future(self._house.people.watch(user))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _until_taken(self, waiting: Waiting) -> Record | None:
         """The hold as people have decided it, used up; None where its time is over."""
@@ -114,7 +168,7 @@ class Holding:
         needs = "; ".join(f"by rule {one.rule}: needs {wanted(one)}" for one in hold.requirements)
         end = time.monotonic() + hold.seconds
         while not waiting.ended.is_set():
-            self._tell(f"held as #{number} {needs}; waiting up to {_minutes(end - time.monotonic())}")
+            self._tell(f"held as #{number} {needs}; waiting up to {in_words(end - time.monotonic())}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(waiting.ended.wait(), self._house.config.holds.remind_seconds)
 
@@ -140,7 +194,3 @@ class Held(msgspec.Struct, frozen=True):
 def _refused(message: str, hold: Hold) -> Refusal:
     rules = ", ".join(f'"{one.rule}"' for one in hold.requirements)
     return Refusal(SqlState.INSUFFICIENT_PRIVILEGE, message, detail=f"Held by {rules}. Audit id: {hold.audit_id}.")
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

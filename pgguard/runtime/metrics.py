@@ -7,6 +7,7 @@ directory, catalogs, rules) is read from them when the page is asked for, so tha
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -15,6 +16,12 @@ from pgguard.model.decision import Effect
 
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0, 10.0)
 """Seconds: a known statement takes a fraction of the first ones, one that waits for the catalog the last."""
+
+_WAITS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+"""Seconds that people take."""
+
+ENDINGS = ("approved", "refused", "expired", "withdrawn")
+"""How the waiting for people ends: `withdrawn` where the client, or pgguard's end, has ended it."""
 
 _SETS = 256
 """Different sets of rules that are counted as such, before they are taken apart."""
@@ -33,21 +40,22 @@ class Family(msgspec.Struct, frozen=True):
 
 
 class Histogram:
-    def __init__(self) -> None:
-        self._counts = [0] * (len(_BUCKETS) + 1)
+    def __init__(self, bounds: tuple[float, ...] = _BUCKETS) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
     def observe(self, seconds: float) -> None:
-        self._counts[bisect_left(_BUCKETS, seconds)] += 1
+        self._counts[bisect_left(self._bounds, seconds)] += 1
         self._sum += seconds
 
-    def samples(self) -> Iterator[tuple[str, Labels, float]]:
+    def samples(self, labels: Labels = MappingProxyType({})) -> Iterator[tuple[str, Labels, float]]:
         reached = 0
-        for bound, count in zip((*map(str, _BUCKETS), "+Inf"), self._counts, strict=True):
+        for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
             reached += count
-            yield "_bucket", {"le": bound}, reached
-        yield "_sum", {}, self._sum
-        yield "_count", {}, reached
+            yield "_bucket", {**labels, "le": bound}, reached
+        yield "_sum", labels, self._sum
+        yield "_count", labels, reached
 
 
 class Metrics:
@@ -59,6 +67,7 @@ class Metrics:
         """By the rules that made them together: a statement pays for one addition, the page for the rest."""
         self._rules: Counter[tuple[str, str]] = Counter()
         self.latency = Histogram()
+        self._waits = {ending: Histogram(_WAITS) for ending in ENDINGS}
         self.logins_refused = 0
         self.unrecorded = 0
         """Statements and logins that were refused, or passed over, because the audit could not be written."""
@@ -70,6 +79,10 @@ class Metrics:
             self._decisions[record.decision.effect, record.decision.rules] += 1
             if len(self._decisions) > _SETS:
                 self._by_rule()
+
+    def waited(self, ending: str, seconds: float) -> None:
+        """A statement has waited so long for people, until this."""
+        self._waits[ending].observe(seconds)
 
     def _by_rule(self) -> None:
         """Take what has been counted apart, rule by rule."""
@@ -97,8 +110,14 @@ class Metrics:
         yield Family(
             "decision_seconds",
             "histogram",
-            "From a statement's last byte to its verdict, the audit record included.",
+            "From a statement's last byte to its verdict, the audit record included, waiting for people excluded.",
             tuple(self.latency.samples()),
+        )
+        yield Family(
+            "hold_seconds",
+            "histogram",
+            "How long statements waited for people, by how that ended.",
+            tuple(sample for ending, waits in self._waits.items() for sample in waits.samples({"ended": ending})),
         )
         yield counter("logins_refused_total", "Logins that were turned away.", self.logins_refused)
         yield counter("audit_failures_total", "Records that could not be written.", self.unrecorded)

@@ -276,6 +276,7 @@ class Server:
         house = self._house
         yield gauge("sessions", "Open sessions.", len(self._connections))
         yield gauge("console_sessions", "Open sessions of the console.", self._consoles)
+        yield gauge("holds_waiting", "Statements of this node that wait for people now.", house.desk.waiting)
         yield counter("facts_cache_hits_total", "Statements whose facts were known.", house.cache.hits)
         yield counter("facts_cache_misses_total", "Statements that had to be analysed.", house.cache.misses)
         yield gauge("directory_up", "Whether the directory answered last.", int(house.directory.error is None))

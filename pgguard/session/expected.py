@@ -29,6 +29,9 @@ class Awaits(Enum):
     SYNC = auto()
 
 
+_RUNNING = frozenset({Awaits.QUERY, Awaits.EXECUTE, Awaits.SYNC})
+
+
 @dataclass(slots=True)
 class Entry:
     """One message that the database has not finished answering.
@@ -75,6 +78,12 @@ class Expected:
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
+        self._running = 0
+
+    @property
+    def only_prepare(self) -> bool:
+        """None of them runs anything, or ends what has run."""
+        return self._running == 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -85,15 +94,17 @@ class Expected:
 
     def append(self, entry: Entry) -> None:
         self._entries.append(entry)
+        self._running += entry.awaits in _RUNNING
 
     def done(self) -> None:
-        self._entries.popleft()
+        self._running -= self._entries.popleft().awaits in _RUNNING
 
     def skip_to_sync(self) -> list[Entry]:
         """Take off all entries before the next Sync, and return them; also all if no Sync was sent yet."""
         skipped = []
         while self._entries and self._entries[0].awaits is not Awaits.SYNC:
-            skipped.append(self._entries.popleft())
+            skipped.append(self._entries[0])
+            self.done()
         return skipped
 
     def parse_in_flight(self, name: str) -> "Entry | Barrier | None":

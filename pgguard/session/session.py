@@ -384,6 +384,8 @@ class Session:
             parameter_types=prepared.parameter_types,
             row_limit=row_limit,
             meaning=prepared.meaning if moment in _OF_PREPARED else None,
+            steady=self._replies.expected.only_prepare,
+            portal=portal,
         )
 
     def _ask_for(  # noqa: PLR0913  # the parts of one request

@@ -2,10 +2,12 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,29 +17,13 @@ import pytest
 from pgguard.lab.lab import Lab, Plan
 from pgguard.lab.proxy import override, to_toml
 from pgguard.lab.terminal import PSQL_PROMPT
+from tests.e2e import waiting
+from tests.e2e.psql import run_psql
 
 WITH_OR_WITHOUT_CONNECTION = re.compile(rf"{PSQL_PROMPT.pattern}|^!\?> $", re.MULTILINE)
 """psql's prompts, that of a lost connection among them."""
 
 Psql = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def run_psql(lab: Lab, user: str, *commands: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Each command is a `-c` of its own in one session, and goes on after errors as a person would."""
-    return psql_with(lab.environment(user), *commands, **variables)
-
-
-def psql_with(environment: dict[str, str], *commands: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`run_psql` of somebody whose environment was taken while all of the lab was running."""
-    words = [word for command in commands for word in ("-c", command)]
-    return subprocess.run(
-        ["psql", "-XAt", "-v", "VERBOSITY=verbose", *words],
-        env={**os.environ, **environment, "PGCONNECT_TIMEOUT": "20", **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 def serve_with(lab: Lab, tmp_path: Path, *settings: str) -> subprocess.CompletedProcess[str]:
@@ -110,3 +96,26 @@ def own_lab(servers: Path, request: pytest.FixtureRequest) -> Iterator[Callable[
     yield make
     for lab in made:
         lab.stop()
+
+
+_WAITING = ("holds.remind_seconds=0.2", "directory.refresh=0.2", 'console.admin_groups=["dba"]')
+
+
+@pytest.fixture(scope="session")
+def waiting_lab(servers: Path) -> Iterator[Lab]:
+    """A lab in which bob's statements wait (waiting.py)."""
+    rules = servers / "waiting-rules"
+    shutil.copytree("rules", rules)
+    (rules / "holds.yaml").write_text(waiting.RULES)
+    with Lab(Plan(servers / "waiting", rules=rules, settings=_WAITING)) as running:
+        yield running
+
+
+@pytest.fixture
+def asking(lab: Lab, as_user: Callable[[str], None]) -> Iterator[waiting.Asking]:
+    """bob's session in the module's lab."""
+    as_user("bob")
+    with ThreadPoolExecutor() as pool:
+        one = waiting.Asking(lab, pool)
+        yield one
+        one.session.close()

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from pgguard.lab.lab import Lab, Plan
-from tests.e2e.conftest import connected, run_psql
+from tests.e2e.conftest import connected
+from tests.e2e.psql import run_psql
 
 _RULES = """
 rules:

@@ -15,7 +15,8 @@ import pytest
 from pgguard.lab.lab import Lab
 from pgguard.lab.ports import free_port
 from pgguard.lab.proxy import Proxy
-from tests.e2e.conftest import connected, run_psql
+from tests.e2e.conftest import connected
+from tests.e2e.psql import run_psql
 
 _RULES = """
 rules:

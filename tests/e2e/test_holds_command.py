@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pgguard.lab.lab import Lab, Plan
-from tests.e2e.conftest import run_psql
+from tests.e2e.psql import run_psql
 
 _RULES = """
 rules:

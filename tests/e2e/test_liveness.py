@@ -13,7 +13,8 @@ import pytest
 
 from pgguard.lab.lab import Lab
 from pgguard.lab.terminal import PSQL, Terminal
-from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, connected, psql_with, run_psql
+from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, connected
+from tests.e2e.psql import psql_with, run_psql
 
 OwnLab = Callable[..., Lab]
 

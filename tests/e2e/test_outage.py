@@ -13,7 +13,8 @@ import pytest
 from pgguard.lab.lab import Lab
 from pgguard.lab.ports import free_port
 from pgguard.lab.terminal import PSQL, Terminal
-from tests.e2e.conftest import connected, psql_with
+from tests.e2e.conftest import connected
+from tests.e2e.psql import psql_with
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,8 @@ from pgguard.lab.errors import LabError
 from pgguard.lab.lab import Lab, Plan
 from pgguard.lab.pkinit import issue_for_user
 from pgguard.lab.realm import PKINIT, Realm
-from tests.e2e.conftest import psql_with, serve_with
+from tests.e2e.conftest import serve_with
+from tests.e2e.psql import psql_with
 
 _RULES = Path(__file__).parents[2] / "rules"
 

@@ -9,7 +9,8 @@ import pytest
 
 from pgguard.lab.lab import Lab
 from pgguard.lab.terminal import PSQL, Terminal
-from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, psql_with, run_psql, serve_with
+from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, serve_with
+from tests.e2e.psql import psql_with, run_psql
 
 OwnLab = Callable[..., Lab]
 

@@ -8,7 +8,7 @@ from pgguard.lab.lab import Lab
 from pgguard.lab.ports import free_port
 from pgguard.lab.terminal import PSQL, Terminal
 from pgguard.runtime.metrics import Histogram, Metrics, exposition
-from tests.e2e.conftest import run_psql
+from tests.e2e.psql import run_psql
 
 OwnLab = Callable[..., Lab]
 
