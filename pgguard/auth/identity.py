@@ -21,7 +21,7 @@ class _Line(msgspec.Struct, frozen=True):
     pattern: re.Pattern[str] | None
     user: str
 
-    def users(self, principal: str) -> str | None:
+    def user_of(self, principal: str) -> str | None:
         if self.pattern is None:
             return self.user if self.principal == principal else None
         match = self.pattern.fullmatch(principal)
@@ -52,11 +52,16 @@ class IdentityMap:
         if principal.realm not in self._realms:
             accepted = ", ".join(sorted(self._realms))
             return f'realm "{principal.realm}" of principal "{principal}" is not accepted, only {accepted}'
-        if self._lines:
-            may_be = any(line.users(str(principal)) == user for line in self._lines)
-        else:
-            may_be = principal.name == user and "/" not in user
-        return None if may_be else f'principal "{principal}" may not be user "{user}"'
+        return None if user in self.users(principal) else f'principal "{principal}" may not be user "{user}"'
+
+    def users(self, principal: Principal) -> frozenset[str]:
+        """All that this principal may be."""
+        if principal.realm not in self._realms:
+            return frozenset()
+        if not self._lines:
+            return frozenset() if "/" in principal.name else frozenset({principal.name})
+        found = (line.user_of(str(principal)) for line in self._lines)
+        return frozenset(user for user in found if user is not None)
 
 
 def _parse(line: str, number: int) -> _Line:

@@ -12,7 +12,7 @@ from pgguard.cli._common import EXISTING_FILE, EXISTING_FOLDER, read_catalog, re
 from pgguard.cli._offline import Judged, Offline, baseline_option, own
 from pgguard.model.decision import AccessDecision, Decision, Effect
 from pgguard.policy.circumstances import CircumstancesInvalid, read_as
-from pgguard.policy.wording import refusal_of
+from pgguard.policy.wording import access_in_words, refusal_of
 
 _COLOURS = {Effect.ALLOW: "green", Effect.HOLD: "yellow", Effect.DENY: "red"}
 _MAX_LINE = 8 * 1024 * 1024
@@ -174,10 +174,8 @@ def _show_conditions(decision: Decision) -> None:
 
 
 def _show_access(found: AccessDecision) -> None:
-    access = found.access
-    columns = "" if not access.columns else f" ({', '.join(access.columns)})"
     click.secho(f"  {found.effect:5} ", fg=_COLOURS[found.effect], nl=False)
-    click.echo(f"{access.privilege} on {access.kind.replace('_', ' ')} {access.object}{columns}")
+    click.echo(access_in_words(found.access))
     if found.rules:
         click.echo(f"        by {', '.join(found.rules)}")
     elif found.effect is Effect.DENY:

@@ -153,9 +153,10 @@ class Desk:
 
         def step(record: Record) -> Record:
             self._check(record, number, person)
-            if any(one.person.shares_a_name(person) for one in record.votes):
+            others = tuple(one for one in record.votes if not one.person.shares_a_name(person))
+            if len(others) < len(record.votes) and not self._adds_its_reason(record, vote):
                 raise VoteRefused(f"you have approved #{number} already")
-            after = msgspec.structs.replace(record, votes=(*record.votes, vote))
+            after = msgspec.structs.replace(record, votes=(*others, vote))
             self._record(record, self._event(after, vote), person.principal, why)
             return after
 
@@ -185,6 +186,11 @@ class Desk:
         await self._judge(after)
         return after
 
+    def _adds_its_reason(self, record: Record, vote: Vote) -> bool:
+        """Whether a yes that was one of several becomes one that suffices alone."""
+        known = any(one.person == vote.person and not one.why for one in record.votes)
+        return known and bool(vote.why) and self._alone(record, vote)
+
     def _check(self, record: Record, number: int, person: Person) -> None:
         if record.refusal is not None or _overdue(record) or not self.visible(record, person):
             raise _unknown(number)
@@ -197,9 +203,13 @@ class Desk:
         return may or record.hold.requester.shares_a_name(person)
 
     def _event(self, after: Record, vote: Vote) -> str:
-        groups = self._people.groups_of(vote.person.user)
-        alone = vote.why and any(may_alone(one.approvers, vote.person, groups) for one in after.hold.requirements)
+        alone = vote.why and self._alone(after, vote)
         return "approved-alone" if alone and self._enough(after) else "approved"
+
+    def _alone(self, record: Record, vote: Vote) -> bool:
+        """Whether this is break-glass."""
+        groups = self._people.groups_of(vote.person.user)
+        return any(may_alone(one.approvers, vote.person, groups) for one in record.hold.requirements)
 
     def _enough(self, record: Record) -> bool:
         return approved(record.hold, record.votes, self._people.groups_of)

@@ -1,7 +1,7 @@
 """A held statement as a value, and the question whether enough people have approved it.
 
-Each requirement is satisfied by itself; one person may serve several. A person is known by principal and by user, so
-that neither a second login name nor a second principal of one user counts twice.
+Each requirement is satisfied by itself; one person may serve several. A person is known by principal, by user, and by
+every user that the principal may be, so that neither a second login name nor a second principal counts twice.
 
 # INVARIANT: no vote of the requester's, under any of their names, is ever counted.
 """
@@ -19,17 +19,24 @@ Groups = tuple[str, ...] | None
 
 
 class Person(msgspec.Struct, frozen=True):
+    """Who has logged in, by which principal. `users`: all that this principal may log in as."""
+
     user: str
     principal: str
+    users: tuple[str, ...] = ()
 
     def shares_a_name(self, other: "Person") -> bool:
-        return self.user == other.user or self.principal == other.principal
+        """Whether it is the same person, or may come as the other."""
+        return self.principal == other.principal or other.user in {self.user, *self.users} or self.user in other.users
 
 
 class Hold(msgspec.Struct, frozen=True):
     """One statement that waits. An approval is good for exactly this: it is never changed, only ended.
 
     `values` are the bound ones, `rules` the identity of the rule set, `seconds` how long it may wait from `since` on.
+    `accesses`: what the statement does, in words. `named`: what else its text runs, by name: prepared statements and
+    cursors, each with its own text. `search_path`: None where the statement's meaning does not depend on it; `role`:
+    the same of the current role. `host` and `process`: where its session is in the database.
     """
 
     audit_id: str
@@ -38,7 +45,7 @@ class Hold(msgspec.Struct, frozen=True):
     database: str
     text: str
     values: tuple[str | None, ...]
-    tables: tuple[str, ...]
+    accesses: tuple[str, ...]
     rows: str
     address: str | None
     reason: str
@@ -47,6 +54,11 @@ class Hold(msgspec.Struct, frozen=True):
     requirements: tuple[HoldRequirement, ...]
     since: float
     seconds: float
+    named: tuple[tuple[str, str], ...] = ()
+    search_path: tuple[str, ...] | None = None
+    role: str | None = None
+    host: str = ""
+    process: int = 0
 
 
 class Vote(msgspec.Struct, frozen=True):

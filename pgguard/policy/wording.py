@@ -54,6 +54,12 @@ def _message(denied: AccessDecision) -> str:
     return f"permission denied for {_object(access)}"
 
 
+def access_in_words(access: Access) -> str:
+    """As a person reads it: "select on table sales.orders (id, status)"."""
+    columns = f" ({', '.join(access.columns)})" if access.columns else ""
+    return f"{access.privilege.value} on {_object(access)}{columns}"
+
+
 def _object(access: Access) -> str:
     if access.kind is Kind.OPAQUE:
         return f"statement {access.object.name}"

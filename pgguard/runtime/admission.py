@@ -33,11 +33,12 @@ _TLS_HANDSHAKE = 0x16
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """A client that has proven who it is."""
+    """A client that has proven who it is. `users`: all that its principal may be."""
 
     startup: Startup
     accepted: Accepted
     transport: Transport
+    users: frozenset[str]
 
     @property
     def user(self) -> str:
@@ -94,7 +95,7 @@ class Door:
         reason = self._identities.refusal(accepted.principal, asked.user)
         if reason is not None:
             raise NotAdmitted(msgspec.structs.replace(_failed(asked.user), detail=reason), reason)
-        return Admitted(asked, accepted, doorway.transport)
+        return Admitted(asked, accepted, doorway.transport, self._identities.users(accepted.principal))
 
     async def _first_packet(self, endpoint: Endpoint) -> startup.FirstPacket:
         length = first_packet_length(await endpoint.peek(_LENGTH.size))

@@ -15,8 +15,9 @@ import msgspec
 
 from pgguard.audit.log import AuditUnavailable
 from pgguard.audit.records import DecisionMade, HoldEvent
+from pgguard.model.access import Kind
 from pgguard.model.context import Context, Unknown
-from pgguard.model.control import Control, Transaction
+from pgguard.model.control import Control, Prepare, Transaction
 from pgguard.model.decision import Decision, Effect, HoldRequirement
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
@@ -24,6 +25,7 @@ from pgguard.model.sqlstate import SqlState
 from pgguard.policy.decide import decide
 from pgguard.policy.wording import NAMES_UNKNOWN, hidden_refusal, refusal_of
 from pgguard.runtime.account import disabled, unsure
+from pgguard.runtime.backend import BackendConnection
 from pgguard.runtime.estimate import Estimate, estimate_question, read_estimate
 from pgguard.runtime.holding import Grant, Held, Holding, Stamp
 from pgguard.runtime.house import House, timestamp
@@ -32,6 +34,7 @@ from pgguard.runtime.login import Login
 from pgguard.runtime.principal_setting import PRINCIPAL_IS_FIXED, may_set_principal
 from pgguard.runtime.recent import Circumstances, RecentDecisions
 from pgguard.runtime.running import Running, RunningStatements
+from pgguard.runtime.settings_question import SessionState
 from pgguard.runtime.understanding import Understanding, Unfit, touched_by_named
 from pgguard.session.judgement import Allow, Ask, Moment, Names, Refuse, Request, TransactionStatus
 from pgguard.sql.disclosure import shown_by
@@ -44,22 +47,22 @@ Steps = Generator[Wait, Any, Refusal | None]
 
 
 class Approval:
-    """Judges one session's statements. `parameters`: the database's reported settings, live; `tell`: a notice."""
+    """Judges one session's statements. `database`: its connection there; `tell`: a notice."""
 
     def __init__(
         self,
         house: House,
         login: Login,
         understanding: Understanding,
-        parameters: Mapping[str, str],
+        database: BackendConnection,
         tell: Callable[[str], None],
     ) -> None:
         self._house = house
         self._login = login
         self._understanding = understanding
-        self._parameters = parameters
+        self._parameters = database.parameters
         self._bound: _Bound | None = None
-        self._holding = Holding(house, login, tell)
+        self._holding = Holding(house, login, database, tell)
         self._recent = RecentDecisions()
         self.running = RunningStatements()
 
@@ -148,22 +151,25 @@ class Approval:
                 return (yield from self._conclude(request, judged, granted))
             if not needed:
                 return (yield from self._conclude_covered(request, judged, used))
-            ended = yield from self._ask_people(request, judged, needed)
+            ended = yield from self._ask_people(request, names, judged, needed)
             if isinstance(ended, Refuse):
                 return ended
             granted = ended
 
     def _ask_people(
-        self, request: Request, judged: Held, needed: tuple[HoldRequirement, ...]
-    ) -> Generator[Wait, Any, Grant | Refuse]:
+        self, request: Request, names: Names, judged: Held, needed: tuple[HoldRequirement, ...]
+    ) -> Generator[Ask | Wait, Any, Grant | Refuse]:
         """Hold it until they have decided, or something else has ended it."""
         audit_id = self.audit_id(request)
+        rows = yield from self._rows(request, judged)
+        if isinstance(rows, Refusal):
+            return (yield from self._refuse_unjudged(request, rows))
         record = self._record(request, Effect.HOLD, judged.context, judged.statements, judged.decision)
         unwritten = yield from self._append(record)
         if unwritten is not None:
             return Refuse(unwritten, audit_id)
-        hold = self._holding.hold(audit_id, record.text, record.values, judged, needed)
-        ended = yield from self._holding.wait(hold, judged.statements)
+        hold = self._holding.hold(record, names, judged, needed, rows)
+        ended = yield from self._holding.wait(hold, judged)
         if isinstance(ended, Refusal):
             return Refuse(ended, audit_id)
         barred = self.barred()
@@ -182,8 +188,9 @@ class Approval:
         return (yield from self._conclude(request, judged))
 
     def _waits(self, request: Request, judged: Held) -> bool:
-        """Whether it is held. A Parse runs nothing and has no values yet: it is held when it is bound."""
-        return judged.decision.effect is Effect.HOLD and request.moment is not Moment.PARSE and not self._observing()
+        """Whether it is held. A Parse or PREPARE runs nothing and has no values yet: what it names is, when it runs."""
+        prepares = request.moment is Moment.PARSE or all(isinstance(one.control, Prepare) for one in judged.statements)
+        return judged.decision.effect is Effect.HOLD and not prepares and not self._observing()
 
     def _decide(self, request: Request, names: Names) -> Generator[Ask | Wait, Any, Held | Refuse]:
         """What the statement means, and what the rules say to that."""
@@ -205,7 +212,7 @@ class Approval:
         context = self._context(request)
         decision = decide(self._house.rulebook.current, statements, context)
         if not decision.wants_estimate:
-            judged = Held(statements, context, decision, circumstances.stamp)
+            judged = Held(statements, context, decision, circumstances.stamp, self._state(statements))
             self._recent.add(circumstances, judged)
             return judged
         estimate: Estimate = yield from self._estimate(request, statements)
@@ -213,7 +220,11 @@ class Approval:
             return (yield from self._refuse_unjudged(request, estimate))
         context = msgspec.structs.replace(context, estimated_rows=estimate)
         decision = decide(self._house.rulebook.current, statements, context)
-        return Held(statements, context, decision, circumstances.stamp)
+        return Held(statements, context, decision, circumstances.stamp, self._state(statements))
+
+    def _state(self, statements: tuple[Facts, ...]) -> SessionState | None:
+        """The session's settings, where the statements' meaning depends on them."""
+        return self._understanding.state if any(facts.needs_settings for facts in statements) else None
 
     def failed(self, request: Request, error: Exception) -> Refuse:
         """A judgement that raised: refused and recorded, with no word of the inside to the client."""
@@ -314,6 +325,17 @@ class Approval:
             state=self._house.probes.fresh(),
             estimated_rows=_estimate(request),
         )
+
+    def _rows(self, request: Request, judged: Held) -> Generator[Ask, Any, Estimate]:
+        """The planner's estimate for those who are to approve, where no rule has asked for it.
+
+        Not where planning might call a function of somebody's: nothing of the statement runs before its approval.
+        """
+        known = judged.context.estimated_rows
+        functions = (a for one in judged.statements for a in one.accesses if a.kind is Kind.FUNCTION)
+        if known is not Unknown.NOT_ASKED or any(a.object.schema != "pg_catalog" for a in functions):
+            return known
+        return (yield from self._estimate(request, judged.statements))
 
     def _estimate(self, request: Request, statements: tuple[Facts, ...]) -> Generator[Ask, Any, Estimate]:
         """The planner's estimate, asked in the session just before the statement would run."""

@@ -62,7 +62,7 @@ class Connection:
             limits.statement_bytes,
             login.replication,
         )
-        self._approval = Approval(house, login, understanding, database.parameters, self._tell)
+        self._approval = Approval(house, login, understanding, database, self._tell)
         self._judge = SessionJudge(self._approval, self._resolve)
         self.session = Session(
             self._judge,

@@ -13,7 +13,6 @@ import msgspec
 from pgguard.audit.log import AuditUnavailable
 from pgguard.audit.records import ConsoleCommand
 from pgguard.holds.desk import VoteRefused
-from pgguard.holds.hold import Person
 from pgguard.holds.store import StoreUnavailable
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
@@ -21,6 +20,7 @@ from pgguard.runtime.connection import Connection
 from pgguard.runtime.directory_table import DIRECTORY, directory_rows
 from pgguard.runtime.hold_tables import HOLD, HOLDS, hold_rows, holds_rows
 from pgguard.runtime.house import House, timestamp
+from pgguard.runtime.locks import lock_rows
 from pgguard.runtime.login import Login
 from pgguard.runtime.metrics import Family
 
@@ -68,7 +68,7 @@ class Commands:
         self._login = login
         self._floor = floor
         self._listen = listen
-        self.person = Person(login.user, str(login.principal))
+        self.person = login.person
 
     async def carry_out(self, text: str) -> Answer:
         """Raises CommandRefused."""
@@ -124,7 +124,7 @@ class Commands:
         record = next((one for one in records if one.number == number), None)
         if record is None:
             raise VoteRefused(f"no hold #{number} waits for you")
-        return Answer("SHOW", hold_rows(record))
+        return Answer("SHOW", hold_rows(record, await lock_rows(self._house, record.hold)))
 
     async def approve(self, match: re.Match[str]) -> Answer:
         number = int(match["number"])

@@ -25,8 +25,8 @@ def holds_rows(records: Sequence[Record]) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def hold_rows(record: Record) -> tuple[tuple[str, str], ...]:
-    """All that an approver should know of one hold, a row each."""
+def hold_rows(record: Record, locks: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """All that an approver should know of one hold, a row each. `locks`: what of the database its session keeps."""
     hold = record.hold
     return (
         ("user", hold.requester.user),
@@ -36,11 +36,15 @@ def hold_rows(record: Record) -> tuple[tuple[str, str], ...]:
         ("node", record.node),
         ("waits", f"{time.time() - hold.since:.0f} s of {hold.seconds:.0f} s"),
         ("reason", shown(hold.reason)),
-        ("in transaction", "yes: locks may be held" if hold.in_transaction else "no"),
+        ("in transaction", "yes" if hold.in_transaction else "no"),
+        *locks,
         *(("rule", f"{one.rule}: needs {wanted(one)}") for one in hold.requirements),
         *(("approved by", f"{vote.person.principal} {shown(vote.why)}".strip()) for vote in record.votes),
-        ("tables", shown(", ".join(hold.tables))),
-        ("rows estimated", hold.rows),
+        *(("does", shown(one)) for one in hold.accesses),
+        *(("search_path", shown(", ".join(path))) for path in (hold.search_path,) if path is not None),
+        *(("role", shown(role)) for role in (hold.role,) if role is not None),
+        ("rows estimated", hold.rows or "unknown"),
         *((f"value ${n}", "null" if v is None else shown(v)) for n, v in enumerate(hold.values, 1)),
+        *((name, shown(text)) for name, text in hold.named),
         ("statement", shown(hold.text)),
     )

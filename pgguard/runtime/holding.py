@@ -4,25 +4,30 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import msgspec
 
 from pgguard.audit.log import AuditUnavailable
+from pgguard.audit.records import DecisionMade
 from pgguard.holds.desk import Waiting
-from pgguard.holds.hold import Hold, Person, approved, in_words, wanted
+from pgguard.holds.hold import Hold, approved, in_words, wanted
 from pgguard.holds.store import Record, StoreUnavailable
-from pgguard.model.access import Kind
-from pgguard.model.context import Context
+from pgguard.model.access import Access, Kind
+from pgguard.model.context import Context, Unknown
+from pgguard.model.control import ExecutePrepared, FetchCursor
 from pgguard.model.decision import Decision, HoldRequirement
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
+from pgguard.policy.wording import access_in_words
+from pgguard.runtime.backend import BackendConnection
 from pgguard.runtime.coverage import Coverage
 from pgguard.runtime.house import House
 from pgguard.runtime.judging import Wait
 from pgguard.runtime.login import Login
+from pgguard.runtime.settings_question import SessionState
 from pgguard.session.judgement import Names, Request
 
 _log = logging.getLogger(__name__)
@@ -33,14 +38,16 @@ class Grant(msgspec.Struct, frozen=True):
 
     record: Record
     facts: tuple[Facts, ...]
+    state: SessionState | None
 
 
 class Holding:
     """`tell` gives the client a notice."""
 
-    def __init__(self, house: House, login: Login, tell: Callable[[str], None]) -> None:
+    def __init__(self, house: House, login: Login, database: BackendConnection, tell: Callable[[str], None]) -> None:
         self._house = house
         self._login = login
+        self._database = database
         self._tell = tell
         self.waited = 0.0
         """Seconds that the statement which is judged has waited for people."""
@@ -58,25 +65,24 @@ class Holding:
 
     def hold(
         self,
-        audit_id: str,
-        text: str,
-        values: tuple[str | None, ...],
+        record: DecisionMade,
+        names: Names,
         judged: "Held",
         needed: tuple[HoldRequirement, ...],
+        rows: float | Unknown,
     ) -> Hold:
-        """`needed`: what of the decision no earlier approval covers."""
+        """`needed`: what of the decision no earlier approval covers. `rows`: the planner's, for the approvers."""
         block = judged.context.block is not False
         limit = min(one.timeout for one in needed)
-        tables = {str(a.object) for one in judged.statements for a in one.accesses if a.kind is Kind.TABLE}
         return Hold(
-            audit_id=audit_id,
+            audit_id=record.id,
             session=self._login.session,
-            requester=Person(self._login.user, str(self._login.principal)),
+            requester=self._login.person,
             database=self._login.database,
-            text=text,
-            values=values,
-            tables=tuple(sorted(tables)),
-            rows=str(judged.context.estimated_rows),
+            text=record.text,
+            values=record.values,
+            accesses=_in_words(judged.statements),
+            rows=f"{rows:g}" if isinstance(rows, float) else "",
             address=self._login.address,
             reason=judged.context.reason,
             in_transaction=block,
@@ -84,9 +90,14 @@ class Holding:
             requirements=needed,
             since=time.time(),
             seconds=min(limit, self._house.config.holds.transaction_seconds) if block else limit,
+            named=tuple(_named(judged.statements, names)),
+            search_path=None if judged.state is None else judged.state.search_path,
+            role=None if judged.state is None else judged.state.current_user,
+            host=self._database.host,
+            process=self._database.key.process,
         )
 
-    def wait(self, hold: Hold, facts: tuple[Facts, ...]) -> Generator[Wait, Any, Grant | Refusal]:
+    def wait(self, hold: Hold, judged: "Held") -> Generator[Wait, Any, Grant | Refusal]:
         """Until people have decided, or its time is over. The hold is closed whatever ends the waiting."""
         desk = self._house.desk
         try:
@@ -108,7 +119,7 @@ class Holding:
             if record.hold != hold or not self._stands(record):
                 return _refused(f"an approver of hold #{number} may not approve it any more", hold)
             ending = "approved"
-            return Grant(record, facts)
+            return Grant(record, judged.statements, judged.state)
         finally:
             waited = time.monotonic() - began
             self.waited += waited
@@ -119,6 +130,7 @@ class Holding:
         """Whether what was approved is what would run now, under the same rules, by people who still may."""
         return (
             grant.facts == judged.statements
+            and grant.state == judged.state
             and grant.record.hold.requirements == needed
             and grant.record.hold.rules == self._house.rulebook.current.identity
             and self._stands(grant.record)
@@ -183,12 +195,38 @@ class Stamp(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """A statement with its decision. `stamp`: what must still be so for the decision to be good."""
+    """A statement with its decision. `stamp`: what must still be so for the decision to be good.
+
+    `state`: the session's settings by which it was understood; None where none mattered.
+    """
 
     statements: tuple[Facts, ...]
     context: Context
     decision: Decision
     stamp: Stamp
+    state: SessionState | None = None
+
+
+def _in_words(statements: tuple[Facts, ...]) -> tuple[str, ...]:
+    """What they do, but for calls of built-in functions."""
+    accesses = sorted({access for facts in statements for access in facts.accesses})
+    return tuple(access_in_words(one) for one in accesses if not _built_in(one))
+
+
+def _built_in(access: Access) -> bool:
+    return access.kind is Kind.FUNCTION and access.object.schema == "pg_catalog"
+
+
+def _named(statements: tuple[Facts, ...], names: Names) -> Iterator[tuple[str, str]]:
+    """What runs by its name, and has been named before."""
+    for facts in statements:
+        match facts.control:
+            case ExecutePrepared(name=name) if (prepared := names.prepared(name)) is not None:
+                yield f"prepared statement {name}", prepared.text.decode("utf-8", "backslashreplace")
+            case FetchCursor(name=name) if (portal := names.portal(name)) is not None:
+                yield f"cursor {name}", portal.prepared.text.decode("utf-8", "backslashreplace")
+            case _:
+                pass
 
 
 def _refused(message: str, hold: Hold) -> Refusal:

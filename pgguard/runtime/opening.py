@@ -82,6 +82,7 @@ def _login(admitted: Admitted, address: str | None) -> Login:
         address=address,
         transport=admitted.transport,
         replication=admitted.startup.replication,
+        users=admitted.users,
     )
 
 

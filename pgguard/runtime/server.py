@@ -190,6 +190,8 @@ class Server:
 
     def _record_hold(self, held: HeldRecord, event: str, by: str, why: str) -> None:
         hold = held.hold
+        if event == "approved-alone":
+            _log.warning("break-glass: %s alone released hold #%d of %s: %s", by, held.number, hold.requester.user, why)
         self._house.audit.append(HoldEvent(timestamp(), hold.audit_id, hold.session, str(held.number), event, by, why))
 
     async def _open(self, client: Endpoint, admitted: Admitted, address: str | None) -> Connection:

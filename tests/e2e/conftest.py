@@ -118,4 +118,5 @@ def asking(lab: Lab, as_user: Callable[[str], None]) -> Iterator[waiting.Asking]
     with ThreadPoolExecutor() as pool:
         one = waiting.Asking(lab, pool)
         yield one
+        one.leave()
         one.session.close()

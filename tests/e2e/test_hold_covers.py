@@ -37,25 +37,25 @@ def _is_held(asking: Asking, text: str) -> None:
 
 
 def test_an_approval_reaches_over_the_transaction_and_no_further(asking: Asking):
-    asking.session.execute("begin")
+    asking.do("begin")
     _approved(asking, _INSERT.format(1))
-    asking.session.execute(_INSERT.format(2))
-    asking.session.execute("savepoint s")
-    asking.session.execute("rollback to s")
-    asking.session.execute(_INSERT.format("%s::int"), [3])
+    asking.do(_INSERT.format(2))
+    asking.do("savepoint s")
+    asking.do("rollback to s")
+    asking.do(_INSERT.format("%s::int"), [3])
     _is_held(asking, "delete from sales.orders where id = -1")  # another rule's
-    asking.session.execute("rollback")
-    asking.session.execute("begin")
+    asking.do("rollback")
+    asking.do("begin")
     _is_held(asking, _INSERT.format(1))
-    asking.session.execute("rollback")
+    asking.do("rollback")
     _is_held(asking, _INSERT.format(1))
 
 
 def test_the_rest_of_a_string_that_ends_the_transaction_is_another_one(asking: Asking):
-    asking.session.execute("begin")
+    asking.do("begin")
     _approved(asking, _INSERT.format(1))
     _is_held(asking, f"commit; begin; {_INSERT.format(2)}")
-    asking.session.execute("rollback")
+    asking.do("rollback")
 
 
 def test_outside_a_transaction_block_it_reaches_over_its_statement_alone(asking: Asking):
@@ -65,9 +65,9 @@ def test_outside_a_transaction_block_it_reaches_over_its_statement_alone(asking:
 
 def test_an_approval_reaches_over_the_session_and_no_other(asking: Asking, lab: Lab):
     number = _approved(asking, _UPDATE.format("new"))
-    asking.session.execute(_UPDATE.format("paid"))
+    asking.do(_UPDATE.format("paid"))
     with asking.session.transaction():
-        asking.session.execute("update sales.orders set status = %s where false", ["sent"])
+        asking.do("update sales.orders set status = %s where false", ["sent"])
     records = [json.loads(line) for line in lab.audit.read_text().splitlines()]
     covered = [r for r in records if r["type"] == "hold" and (r["hold"], r["event"]) == (number, "covered")]
     assert {r["session"] for r in covered} == {r["session"] for r in records if r.get("hold") == number}
@@ -97,7 +97,7 @@ def test_an_approver_sees_how_far_it_reaches(asking: Asking):
 
 def test_new_rules_take_back_what_was_approved(asking: Asking, lab: Lab):
     _approved(asking, _UPDATE.format("new"))
-    asking.session.execute(_UPDATE.format("paid"))
+    asking.do(_UPDATE.format("paid"))
     added = lab.rules / "added.yaml"
     added.write_text("rules: [{name: more, who: everyone, allow: select, on: sales.products}]")
     try:
@@ -108,23 +108,23 @@ def test_new_rules_take_back_what_was_approved(asking: Asking, lab: Lab):
 
 
 def test_a_cursor_reads_on_in_its_transaction_and_asks_again_behind_it(asking: Asking):
-    asking.session.execute("begin")
+    asking.do("begin")
     _approved(asking, "declare c cursor with hold for select id from sales.orders")
-    assert asking.session.execute("fetch 2 from c").fetchall()
-    assert asking.session.execute("move 1 in c").rowcount == 1
-    asking.session.execute("commit")
+    assert asking.do("fetch 2 from c").fetchall()
+    assert asking.do("move 1 in c").rowcount == 1
+    asking.do("commit")
     _is_held(asking, "fetch 1 from c")
-    asking.session.execute("close c")
+    asking.do("close c")
 
 
 def test_another_cursor_of_the_same_name_is_another_one(asking: Asking):
-    asking.session.execute("begin")
+    asking.do("begin")
     _approved(asking, "declare c cursor for select id from sales.orders where id < 0")
-    asking.session.execute("close c")
+    asking.do("close c")
     _approved(asking, "declare c cursor for select id from sales.orders")
-    asking.session.execute("close c")
+    asking.do("close c")
     _is_held(asking, "declare c cursor for select id from sales.orders where id < 0")
-    asking.session.execute("rollback")
+    asking.do("rollback")
 
 
 def test_an_approval_reaches_as_long_as_its_approver_may_give_it(asking: Asking, lab: Lab):
@@ -132,7 +132,7 @@ def test_an_approval_reaches_as_long_as_its_approver_may_give_it(asking: Asking,
     number = asking.number()
     run_psql(lab, "eve", f"approve {number}", PGDATABASE="pgguard")
     waits.result(20)
-    asking.session.execute(_UPDATE.format("paid"))
+    asking.do(_UPDATE.format("paid"))
     lab.slapd.remove_from_group("eve", "dba")
     try:
         while "dba" in run_psql(lab, "dora", "show groups of eve", PGDATABASE="pgguard").stdout:

@@ -1,7 +1,5 @@
 """Each way in which a hold ends, in each way in which a statement is sent, by psycopg on libpq."""
 
-import os
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -64,8 +62,7 @@ def test_expired_after_reminders(asking: Asking, shape: str):
 def test_left(asking: Asking, shape: str):
     waits = asking.send(shape, "sales.orders")
     number = asking.number()
-    with socket.socket(fileno=os.dup(asking.session.fileno())) as same:
-        same.shutdown(socket.SHUT_RDWR)
+    asking.leave()
     with pytest.raises(psycopg.OperationalError):
         waits.result(20)
     while f'"hold":"{number}","event":"withdrawn"' not in asking.lab.audit.read_text():

@@ -1,7 +1,9 @@
 """bob, whose statements wait, and dora, who decides: psycopg on libpq, and the console by psql."""
 
+import os
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Queue
 
@@ -13,6 +15,7 @@ from tests.e2e.psql import run_psql
 
 RULES = """
 rules:
+  - {name: writers-lock, who: {group: writers}, allow: lock, on: sales.orders}
   - {name: held, who: {group: writers}, hold: [select, delete], on: sales.orders, approvers: {group: dba}}
   - {name: held-shortly, who: {group: writers}, hold: select, on: sales.products, approvers: {group: dba}, timeout: 1s}
   - {name: held-a-transaction, who: {group: writers}, hold: insert, on: sales.orders, approvers: {group: dba}, covers: transaction}
@@ -41,12 +44,22 @@ class Asking:
     def run(self, text: str) -> "Future[object]":
         return self.beside(self.session.execute, text)
 
+    def do(self, text: str, values: Sequence[object] | None = None) -> psycopg.Cursor:
+        """What is not to wait."""
+        return self._pool.submit(self.session.execute, text, values).result(20)
+
     def number(self) -> str:
         """That of the hold, once the client has been told of it."""
         told = self.notices.get(timeout=20)
         found = re.match(r"held as #(\d+) by rule held", told)
         assert found is not None, told
         return found[1]
+
+    def leave(self) -> None:
+        """Go without a word, whatever waits."""
+        if not self.session.closed:
+            with socket.socket(fileno=os.dup(self.session.fileno())) as same:
+                same.shutdown(socket.SHUT_RDWR)
 
     def decide(self, command: str) -> str:
         """What dora is told."""
@@ -55,7 +68,7 @@ class Asking:
     def is_free(self) -> None:
         """The session works, and waits no more."""
         assert self.session.info.transaction_status is TransactionStatus.IDLE
-        assert self.session.execute("select 42").fetchone() == (42,)
+        assert self.do("select 42").fetchone() == (42,)
         assert not run_psql(self.lab, "dora", "show holds", PGDATABASE="pgguard").stdout
 
 

@@ -36,12 +36,41 @@ async def test_each_requirement_is_satisfied_on_its_own(tmp_path: Path):
         assert waiting.ended.is_set()
 
 
-@pytest.mark.parametrize(("user", "principal"), [("bob", "other@X"), ("dora", "bob@X")])
-async def test_the_requester_never_votes_under_any_name(tmp_path: Path, user: str, principal: str):
+@pytest.mark.parametrize(
+    "alias", [Person("bob", "other@X"), Person("dora", "bob@X"), Person("dora", "dora/admin@X", ("bob", "dora"))]
+)
+async def test_the_requester_never_votes_under_any_name(tmp_path: Path, alias: Person):
     async with _desk(tmp_path) as desk:
         await desk.submit(hold(Approvers(groups=("dba",))))
         with pytest.raises(VoteRefused, match="of their own"):
-            await desk.approve(1, Person(user, principal), "")
+            await desk.approve(1, alias, "")
+        with pytest.raises(VoteRefused, match="of their own"):
+            await desk.refuse(1, alias, "no")
+
+
+@pytest.mark.parametrize("again", [Person("dora", "dora/admin@X"), Person("eve", "dora/x@X", ("dora", "eve"))])
+async def test_one_person_counts_once_under_all_names(tmp_path: Path, again: Person):
+    async with _desk(tmp_path) as desk:
+        waiting = await desk.submit(hold(Approvers(groups=("dba",), count=2)))
+        await desk.approve(1, person("dora"), "")
+        with pytest.raises(VoteRefused, match="already"):
+            await desk.approve(1, again, "")
+        assert not waiting.ended.is_set()
+
+
+async def test_whoever_may_decide_alone_may_still_do_so_after_a_plain_yes(tmp_path: Path):
+    events: list[str] = []
+    async with _desk(tmp_path, lambda _, event, *__: events.append(event)) as desk:
+        waiting = await desk.submit(hold(Approvers(groups=("dba",), count=3, alone_groups=("oncall",))))
+        assert not await desk.approve(1, person("dora"), "")
+        with pytest.raises(VoteRefused, match="already"):
+            await desk.approve(1, person("dora"), "I may not alone")
+        assert not await desk.approve(1, person("eve"), "")
+        assert await desk.approve(1, person("eve"), "the house burns")
+        assert waiting.ended.is_set()
+        with pytest.raises(VoteRefused, match="already"):
+            await desk.approve(1, person("eve"), "twice")
+    assert events == ["held", "approved", "approved", "approved-alone"]
 
 
 async def test_one_refusal_ends_it_in_the_words_of_who_refused(tmp_path: Path):
