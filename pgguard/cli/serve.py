@@ -1,9 +1,6 @@
 """`pgguard serve`: run the proxy."""
 
-import asyncio
 import logging
-import signal
-import sys
 from pathlib import Path
 
 import click
@@ -17,6 +14,7 @@ from pgguard.cli._common import config_option
 from pgguard.holds.store import StoreUnavailable
 from pgguard.policy.problems import RulesInvalid
 from pgguard.runtime.config import Config, ConfigError, load_config
+from pgguard.runtime.lifetime import live
 from pgguard.runtime.logs import set_up_logging
 from pgguard.runtime.server import Server
 from pgguard.runtime.session_trace import start_tracing
@@ -28,13 +26,17 @@ _CANNOT_START = (AuditUnavailable, KerberosError, MapError, TlsError, RulesInval
 @config_option
 @click.option("--trace", is_flag=True, help="Log each message between client and pgguard, without values and secrets.")
 def serve(path: Path, *, trace: bool) -> None:
-    """Run the proxy in the foreground, until SIGTERM or SIGINT; SIGHUP reloads rules and reopens the audit log."""
+    """Run the proxy in the foreground.
+
+    SIGHUP reloads rules and reopens the audit log. SIGTERM and SIGINT let transactions end, for [limits] drain_seconds,
+    and end the proxy; a second one ends it at once.
+    """
     try:
         config = load_config(path)
         set_up_logging(config.log)
         if trace:
             start_tracing()
-        uvloop.run(_run(config))
+        uvloop.run(_serve(config))
     except _CANNOT_START as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
@@ -45,14 +47,5 @@ def serve(path: Path, *, trace: bool) -> None:
     logging.shutdown()
 
 
-async def _run(config: Config) -> None:
-    server = Server(config)
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, server.hang_up)
-    await server.start()
-    sys.stdout.flush()
-    await stopping.wait()
-    await server.stop()
+async def _serve(config: Config) -> None:
+    await live(Server(config))

@@ -30,7 +30,10 @@ class ListenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds that keep one client from harming the others. Sizes in bytes, times in seconds; 0 is no limit."""
+    """Bounds that keep one client from harming the others. Sizes in bytes, times in seconds; 0 is no limit.
+
+    `drain_seconds`: how long a shutdown lets transactions go on.
+    """
 
     sessions: int = 1000
     sessions_per_user: int = 0
@@ -38,6 +41,7 @@ class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     statement_bytes: int = 1024 * 1024
     login_seconds: float = 60.0
     analysis_seconds: float = 10.0
+    drain_seconds: float = 10.0
 
 
 class RulesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -42,6 +42,9 @@ _IDLE = {
     TransactionStatus.FAILED: "idle in transaction (aborted)",
 }
 
+_JUST_IN_SECONDS = 1.0
+"""So long after its login a session is not ended for a shutdown: drivers begin with statements of their own."""
+
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.05, 3600.0
 """Seconds between looks at the ticket's end: the clock may be set meanwhile."""
 
@@ -71,7 +74,9 @@ class Connection:
             walsender=login.replication is not Replication.NONE,
         )
         self._statements = 0
+        self._since = time.monotonic()
         self._ticket_watch: asyncio.TimerHandle | None = None
+        self._drain_watch: asyncio.TimerHandle | None = None
         self._trace = session_trace(login.session)
         self._client_takes = True
         self._database_takes = True
@@ -234,6 +239,15 @@ class Connection:
         self.session.end(refusal)
         self._pump()
 
+    def end_at_rest(self, refusal: Refusal) -> None:
+        """End the session outside a transaction; one that has just come in gets to say what it came for."""
+        left = self._since + _JUST_IN_SECONDS - time.monotonic()
+        if left > 0:
+            self._drain_watch = asyncio.get_running_loop().call_later(left, self.end_at_rest, refusal)
+            return
+        self.session.end_at_rest(refusal)
+        self._pump()
+
     def terminate(self, refusal: Refusal) -> None:
         """End the session now: what runs is cancelled."""
         if self.session.running:
@@ -281,8 +295,9 @@ class Connection:
         if self.ended.is_set():
             return
         self.ended.set()
-        if self._ticket_watch is not None:
-            self._ticket_watch.cancel()
+        for watch in (self._ticket_watch, self._drain_watch):
+            if watch is not None:
+                watch.cancel()
         self._judge.abandon()
         self._approval.close()
         self._client.close()

@@ -55,6 +55,11 @@ class Console:
         self._portals: dict[bytes, _Portal] = {}
         self._skipping = False
 
+    def end(self, refusal: Refusal) -> None:
+        """End it now: a command that is being carried out is carried out, and its answer not waited for."""
+        self._write(refusal_error(refusal, "FATAL"))
+        self._client.close()
+
     async def run(self) -> None:
         """Answer until the client goes."""
         self._welcome()

@@ -1,7 +1,6 @@
 """The server: listens, lets clients in, keeps their connections, reloads, and ends in order."""
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Coroutine, Iterator
@@ -56,7 +55,8 @@ _log = logging.getLogger(__name__)
 _CACHE = 64 << 20
 """Bytes of facts that are remembered."""
 
-_DRAIN_SECONDS = 5.0
+_LAST_SECONDS = 5.0
+"""What sessions get to end in, once what they run has been cancelled."""
 _UPKEEP_SECONDS = 1.0
 _PROBES_SECONDS = 5.0
 
@@ -70,7 +70,7 @@ class _Accepting(Endpoint):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._server.spawn(self._server.serve(self))
+        self._server.take(self)
 
 
 class Server:
@@ -100,10 +100,12 @@ class Server:
             metrics=Metrics(),
         )
         self._connections: dict[KeyData, Connection] = {}
-        self._consoles = 0
+        self._consoles: set[Console] = set()
+        self._ending: Refusal | None = None
         self._users: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
         self._watch_page: WatchPage | None = None
         self._shipping = Shipping(config.audit)
@@ -129,11 +131,12 @@ class Server:
         self._shipping.start()
         _log.info("accepting connections on %s port %d", listen.host, listen.port)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run something in the background, and hold on to it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -141,6 +144,12 @@ class Server:
             _log.error("a background task failed", exc_info=task.exception())
 
     # clients
+
+    def take(self, client: Endpoint) -> None:
+        """Serve a client that has just connected."""
+        task = self.spawn(self.serve(client))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def serve(self, client: Endpoint) -> None:
         """One client, from its first byte to its last."""
@@ -177,13 +186,14 @@ class Server:
 
     async def _run_console(self, client: Endpoint, login: Login) -> None:
         """A console session, which counts like any other."""
-        self._consoles += 1
+        console = Console(self._house, login, client, self)
+        self._consoles.add(console)
         self._users[login.user] += 1
         self._addresses[login.address or ""] += 1
         try:
-            await Console(self._house, login, client, self).run()
+            await console.run()
         finally:
-            self._consoles -= 1
+            self._consoles.discard(console)
             self._users[login.user] -= 1
             self._addresses[login.address or ""] -= 1
             self._house.directory.unwatch(login.user)
@@ -204,6 +214,8 @@ class Server:
         self.spawn(self._forget(key, connection))
         welcome(client, database, key)
         connection.start()
+        if self._ending is not None:
+            connection.end_at_rest(self._ending)
         return connection
 
     async def _forget(self, key: KeyData, connection: Connection) -> None:
@@ -225,7 +237,7 @@ class Server:
     def _check_limits(self, user: str, address: str | None) -> None:
         limits = self._config.limits
         checks = (
-            (len(self._connections) + self._consoles, limits.sessions, "pgguard has"),
+            (len(self._connections) + len(self._consoles), limits.sessions, "pgguard has"),
             (self._users[user], limits.sessions_per_user, f'user "{user}" has'),
             (self._addresses[address or ""], limits.sessions_per_address, f"address {address} has"),
         )
@@ -277,7 +289,7 @@ class Server:
     def _gauges(self) -> Iterator[Family]:
         house = self._house
         yield gauge("sessions", "Open sessions.", len(self._connections))
-        yield gauge("console_sessions", "Open sessions of the console.", self._consoles)
+        yield gauge("console_sessions", "Open sessions of the console.", len(self._consoles))
         yield gauge("holds_waiting", "Statements of this node that wait for people now.", house.desk.waiting)
         yield counter("facts_cache_hits_total", "Statements whose facts were known.", house.cache.hits)
         yield counter("facts_cache_misses_total", "Statements that had to be analysed.", house.cache.misses)
@@ -308,6 +320,10 @@ class Server:
             troubles.append(f"the directory does not answer: {directory.error}")
         return troubles
 
+    async def _all_ended(self) -> None:
+        while self._serving:
+            await asyncio.wait(self._serving)
+
     def _record(self, record: Changed | LoginRefused) -> None:
         try:
             self._house.audit.append(record)
@@ -337,22 +353,24 @@ class Server:
             for connection in self.connections():
                 connection.rules_changed()
 
-    def hang_up(self) -> None:
+    async def hang_up(self) -> None:
         """SIGHUP: reload, and go on in a fresh audit file."""
         self._house.audit.reopen()
         self.reload()
 
-    async def stop(self) -> None:
-        """Let running statements end, for a moment; then close everything."""
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Accept nobody any more; let sessions end at rest, for the configured time; then close everything."""
         if self._listener is not None:
             self._listener.close()
-        shutdown = Refusal(SqlState.ADMIN_SHUTDOWN, "terminating connection because pgguard is shutting down")
-        connections = list(self._connections.values())
-        for connection in connections:
-            connection.end(shutdown)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                await asyncio.gather(*(connection.ended.wait() for connection in connections))
+        self._ending = Refusal(SqlState.ADMIN_SHUTDOWN, "terminating connection because pgguard is shutting down")
+        for console in list(self._consoles):
+            console.end(self._ending)
+        for connection in self.connections():
+            connection.end_at_rest(self._ending)
+        await _first(self._all_ended(), hurry.wait(), seconds=self._config.limits.drain_seconds)
+        for connection in self.connections():
+            connection.terminate(self._ending)
+        await _first(self._all_ended(), seconds=_LAST_SECONDS)
         for task in list(self._tasks):
             task.cancel()
         if self._watch_page is not None:
@@ -364,6 +382,14 @@ class Server:
         self._record(Changed(timestamp(), "stop"))
         self._house.audit.close()
         await self._shipping.stop()
+
+
+async def _first(*events: Coroutine[Any, Any, object], seconds: float) -> None:
+    """Until one of them happens, but not longer."""
+    tasks = [asyncio.create_task(event) for event in events]
+    await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
 
 
 def _address(client: Endpoint) -> str | None:

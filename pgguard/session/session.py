@@ -96,6 +96,7 @@ class Session:
         self._flushed = False
         self._skipping = False
         self._ending: Refusal | None = None
+        self._ends_at_rest: Refusal | None = None
         self._leaving = False
         self._over = False
 
@@ -218,6 +219,11 @@ class Session:
         self._waiting = None
         self._advance()
 
+    def end_at_rest(self, refusal: Refusal) -> None:
+        """End the session with this FATAL error as soon as it is outside a transaction, with nothing under way."""
+        self._ends_at_rest = self._ends_at_rest or refusal
+        self._advance()
+
     # the client's messages, in order
 
     @property
@@ -230,10 +236,23 @@ class Session:
             or (self._replies.limited is not None and not self._replies.copying_in)
         )
 
+    @property
+    def _at_rest(self) -> bool:
+        return (
+            self._waiting is None
+            and not len(self._replies.expected)
+            and not self._segment
+            and self._replies.status is TransactionStatus.IDLE
+        )
+
     def _advance(self) -> None:
         """Take as many of the waiting messages as may be taken now."""
         try:
-            while self._pending and not (self._over or self._leaving or self._ending or self._stalled):
+            while True:
+                if self._ends_at_rest is not None and self._at_rest:
+                    self._ending = self._ending or self._ends_at_rest
+                if not self._pending or self._over or self._leaving or self._ending or self._stalled:
+                    break
                 self._draining = False
                 message = self._pending.popleft()
                 self._pending_bytes -= len(message.raw)
