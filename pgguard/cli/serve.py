@@ -1,6 +1,7 @@
 """`pgguard serve`: run the proxy."""
 
 import logging
+import os
 from pathlib import Path
 
 import click
@@ -13,30 +14,39 @@ from pgguard.auth.tls import TlsError
 from pgguard.cli._common import config_option
 from pgguard.holds.store import StoreUnavailable
 from pgguard.policy.problems import RulesInvalid
+from pgguard.runtime.colleagues import Alone
 from pgguard.runtime.config import Config, ConfigError, load_config
+from pgguard.runtime.entrance import Port
 from pgguard.runtime.lifetime import live
 from pgguard.runtime.logs import set_up_logging
 from pgguard.runtime.server import Server
 from pgguard.runtime.session_trace import start_tracing
+from pgguard.runtime.supervisor import Supervisor, WorkerFailed
+from pgguard.runtime.team import Seat, Worker, take_seat
 
-_CANNOT_START = (AuditUnavailable, KerberosError, MapError, TlsError, RulesInvalid, ConfigError, StoreUnavailable)
+_CANNOT_START = (
+    AuditUnavailable, KerberosError, MapError, TlsError, RulesInvalid, ConfigError, StoreUnavailable, WorkerFailed,
+)  # fmt: skip
 
 
 @click.command()
 @config_option
 @click.option("--trace", is_flag=True, help="Log each message between client and pgguard, without values and secrets.")
-def serve(path: Path, *, trace: bool) -> None:
+@click.option("--worker", "seat", hidden=True, help="Set by the supervisor (runtime/team.py).")
+def serve(path: Path, *, trace: bool, seat: str | None) -> None:
     """Run the proxy in the foreground.
 
     SIGHUP reloads rules and reopens the audit log. SIGTERM and SIGINT let transactions end, for [limits] drain_seconds,
-    and end the proxy; a second one ends it at once.
+    and end the proxy; a second one ends it at once. With [listen] workers above 1, SIGUSR2 replaces them all by new
+    ones, without turning anybody away.
     """
     try:
-        config = load_config(path)
-        set_up_logging(config.log)
+        taken = None if seat is None else take_seat(seat)
+        config = load_config(path) if taken is None else taken.config
+        set_up_logging(config.log, None if taken is None else taken.number)
         if trace:
             start_tracing()
-        uvloop.run(_serve(config))
+        uvloop.run(_serve(config, path, taken, ("--trace",) if trace else ()))
     except _CANNOT_START as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
@@ -47,5 +57,10 @@ def serve(path: Path, *, trace: bool) -> None:
     logging.shutdown()
 
 
-async def _serve(config: Config) -> None:
-    await live(Server(config))
+async def _serve(config: Config, path: Path, seat: Seat | None, options: tuple[str, ...]) -> None:
+    if seat is not None:
+        await live(Worker(seat))
+    elif config.listen.workers > 1:
+        await live(Supervisor(config, path, options))
+    else:
+        await live(Server(config, Alone(config.limits), Port(config.listen, os.environ)))

@@ -1,7 +1,8 @@
-"""Holds in one SQLite file, for one pgguard process.
+"""Holds in one SQLite file, for one pgguard process, or for the workers of one.
 
 SQLite blocks: its calls are made in a thread of their own, one operation after the other. A lock file beside it keeps
-a second process away, whose start would take the holds of the first for those of lost sessions.
+a second pgguard away, whose start would take the holds of the first for those of lost sessions. Workers share the file:
+their supervisor has the lock, and they tell each other what they change.
 """
 
 import asyncio
@@ -11,41 +12,65 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pgguard.holds.hold import Hold
 from pgguard.holds.store import Heard, Record, StoreUnavailable, decoded, encoded
 
 _T = TypeVar("_T")
+_Found = TypeVar("_Found", Record, Record | None)
 
 _SCHEMA = "create table if not exists holds (number integer primary key autoincrement, record text not null)"
 
 
+class Others(Protocol):
+    """The other processes that use the file."""
+
+    def hold_changed(self, number: int) -> None: ...
+
+    def hear_of_holds(self, heard: Callable[[int], None]) -> None: ...
+
+
+def claim(path: Path) -> int:
+    """Keep every other pgguard away from the file, until what is returned is closed. Raises StoreUnavailable."""
+    try:
+        # a file for its owner alone: it holds texts and values
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except BlockingIOError as error:
+        advice = 'give each a file of its own in [holds] path, or share a database: store = "postgres"'
+        raise StoreUnavailable(f'the holds in "{path}" belong to another pgguard; {advice}') from error
+    except OSError as error:
+        raise StoreUnavailable(
+            f'cannot open the holds in "{path}": {error.strerror}; name another file in [holds] path'
+        ) from error
+    return lock
+
+
 class SqliteStore:
-    def __init__(self, path: Path) -> None:
+    """`others`: None where there are none."""
+
+    def __init__(self, path: Path, others: Others | None = None) -> None:
         self._path = path
+        self._others = others
         self._thread = ThreadPoolExecutor(1, "holds")
         self._turn = asyncio.Lock()
         self._database: sqlite3.Connection | None = None
         self._lock: int | None = None
 
     async def open(self, heard: Heard) -> None:
-        del heard  # nobody else changes anything in this file
+        if self._others is not None:
+            self._others.hear_of_holds(heard)
         await self._in_thread(self._open)
 
     def _open(self) -> None:
-        try:
-            # a file for its owner alone: it holds texts and values
-            self._lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except BlockingIOError as error:
-            advice = 'give each a file of its own in [holds] path, or share a database: store = "postgres"'
-            raise StoreUnavailable(f'the holds in "{self._path}" belong to another pgguard; {advice}') from error
-        except OSError as error:
-            raise StoreUnavailable(
-                f'cannot open the holds in "{self._path}": {error.strerror}; name another file in [holds] path'
-            ) from error
+        if self._others is None:
+            self._lock = claim(self._path)
         self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         self._database.execute("pragma secure_delete = on")
         self._database.execute(_SCHEMA)
@@ -56,7 +81,7 @@ class SqliteStore:
             assert row.lastrowid is not None, "an insert gives a number"
             return Record(row.lastrowid, node, hold)
 
-        return await self._transaction(lambda: self._run(insert))
+        return self._told(await self._transaction(lambda: self._run(insert)))
 
     async def find(self, number: int) -> Record | None:
         return await self._transaction(lambda: self._read(number))
@@ -81,7 +106,7 @@ class SqliteStore:
             )
             return after
 
-        return await self._transaction(read_and_write)
+        return self._told(await self._transaction(read_and_write))
 
     async def remove(self, number: int) -> Record | None:
         async def read_and_delete() -> Record | None:
@@ -89,7 +114,13 @@ class SqliteStore:
             await self._run(lambda database: database.execute("delete from holds where number = ?", (number,)))
             return before
 
-        return await self._transaction(read_and_delete)
+        return self._told(await self._transaction(read_and_delete))
+
+    def _told(self, record: _Found) -> _Found:
+        """Tell the others that it was changed."""
+        if self._others is not None and record is not None:
+            self._others.hold_changed(record.number)
+        return record
 
     async def close(self) -> None:
         async with self._turn:

@@ -21,12 +21,25 @@ class ConfigError(Exception):
     """The configuration cannot be used; the message says which file and key, and what to do."""
 
 
+MAX_WORKERS = 100
+"""Twice as many can be there while all are replaced; a cancel key has eight bits for a worker's number."""
+
+
 class ListenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where clients connect. `host` is a name or address; "*" is every address of the machine."""
+    """Where clients connect. `host` is a name or address; "*" is every address of the machine.
+
+    `workers`: processes that serve them; with more than one a supervisor starts them.
+    """
 
     host: str = "localhost"
     port: int = 6432
     backlog: int = 512
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, which msgspec tells with the section."""
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise ValueError(f'"workers" must be from 1 to {MAX_WORKERS}')
 
 
 class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,6 +128,15 @@ def parse_config(tree: dict[str, Any], path: Path) -> Config:
         return msgspec.convert(tree, Config, dec_hook=resolve)
     except msgspec.ValidationError as error:
         raise ConfigError(f'configuration "{path}": {_in_words(error)}') from error
+
+
+def encode_config(config: Config) -> bytes:
+    """For another process, which reads it by `decode_config`."""
+    return msgspec.json.encode(config, enc_hook=str)  # a path is all that JSON does not know
+
+
+def decode_config(encoded: bytes) -> Config:
+    return msgspec.json.decode(encoded, type=Config, dec_hook=lambda kind, value: kind(value))
 
 
 def _in_words(error: msgspec.ValidationError) -> str:

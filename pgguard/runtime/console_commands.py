@@ -5,7 +5,7 @@ about holds is authorised by the desk: one sees what one may approve, and one's 
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -16,13 +16,13 @@ from pgguard.holds.desk import VoteRefused
 from pgguard.holds.store import StoreUnavailable
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
-from pgguard.runtime.connection import Connection
 from pgguard.runtime.directory_table import DIRECTORY, directory_rows
 from pgguard.runtime.hold_tables import HOLD, HOLDS, hold_rows, holds_rows
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.locks import lock_rows
 from pgguard.runtime.login import Login
 from pgguard.runtime.metrics import Family
+from pgguard.runtime.orders import SessionLine
 
 Row = tuple[str | None, ...]
 
@@ -40,13 +40,15 @@ class CommandRefused(Exception):  # noqa: N818  # it says what happened
 
 
 class Floor(Protocol):
-    """What the console reaches of the server."""
+    """What the console reaches of the server, and of its other workers."""
 
-    def connections(self) -> Iterable[Connection]: ...
+    async def sessions(self) -> Sequence[SessionLine]: ...
 
-    def families(self) -> Iterator[Family]: ...
+    async def terminate(self, session: str, owner: str | None, why: str) -> bool: ...
 
-    def reload(self) -> None: ...
+    async def families(self) -> Sequence[Family]: ...
+
+    async def reload(self) -> str: ...
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -151,16 +153,14 @@ class Commands:
 
     async def show_sessions(self, _: re.Match[str]) -> Answer:
         """All of them for an administrator, else one's own."""
-        rows = []
-        for connection in self._floor.connections():
-            login = connection.login
-            if self._is_admin or login.user == self._login.user:
-                rows.append(
-                    (
-                        login.session, login.user, str(login.principal), login.database, login.address or "a socket",
-                        login.transport.value, connection.doing, str(connection.statements),
-                    )
-                )  # fmt: skip
+        rows = (
+            (
+                line.session, line.user, line.principal, line.database, line.address or "a socket", line.transport,
+                line.doing, str(line.statements),
+            )
+            for line in await self._floor.sessions()
+            if self._is_admin or line.user == self._login.user
+        )  # fmt: skip
         return Answer("SHOW", tuple(rows))
 
     async def show_rules(self, _: re.Match[str]) -> Answer:
@@ -188,30 +188,26 @@ class Commands:
         return Answer("SHOW", tuple(rows))
 
     async def show_stats(self, _: re.Match[str]) -> Answer:
-        rows = (
+        rows = [
             (family.name + suffix, ", ".join(f"{key}={label}" for key, label in labels.items()), f"{value:g}")
-            for family in self._floor.families()
+            for family in await self._floor.families()
             for suffix, labels, value in family.samples
             if suffix != "_bucket"
-        )
+        ]
         return Answer("SHOW", tuple(rows))
 
     async def terminate(self, match: re.Match[str]) -> Answer:
         """One's own sessions, or anybody's for an administrator; others do not exist."""
-        for connection in self._floor.connections():
-            login = connection.login
-            if login.session == match["session"] and (self._is_admin or login.user == self._login.user):
-                why = f'terminating connection due to the command of "{self._login.principal}" in the console'
-                connection.terminate(Refusal(SqlState.ADMIN_SHUTDOWN, why))
-                return Answer("TERMINATE")
+        why = f'terminating connection due to the command of "{self._login.principal}" in the console'
+        if await self._floor.terminate(match["session"], None if self._is_admin else self._login.user, why):
+            return Answer("TERMINATE")
         raise CommandRefused(
             SqlState.UNDEFINED_OBJECT, f'no session "{match["session"]}" for you; SHOW SESSIONS lists them'
         )
 
     async def reload(self, _: re.Match[str]) -> Answer:
-        self._floor.reload()
-        error = self._house.rulebook.error
-        if error is not None:
+        error = await self._floor.reload()
+        if error:
             raise CommandRefused(SqlState.INVALID_PARAMETER_VALUE, f"those in force stay: {error}")
         return Answer("RELOAD", notice=f"rules in force: {self._house.rulebook.current.identity}")
 

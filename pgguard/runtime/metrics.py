@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
+from typing import Literal
 
 import msgspec
 
@@ -28,15 +29,18 @@ _SETS = 256
 
 Labels = Mapping[str, str]
 
+Across = Literal["sum", "max", "min"]
+
 
 class Family(msgspec.Struct, frozen=True):
-    """One metric with its samples. `name` is without the prefix `pgguard_`."""
+    """One metric with its samples. `name` is without the prefix `pgguard_`; `across`: how several workers' are one."""
 
     name: str
     kind: str
     help: str
     samples: tuple[tuple[str, Labels, float], ...]
     """Suffix of the name, labels, value."""
+    across: Across = "sum"
 
 
 class Histogram:
@@ -127,8 +131,8 @@ def counter(name: str, what: str, value: float) -> Family:
     return Family(name, "counter", what, (("", {}, value),))
 
 
-def gauge(name: str, what: str, value: float) -> Family:
-    return Family(name, "gauge", what, (("", {}, value),))
+def gauge(name: str, what: str, value: float, across: Across = "sum") -> Family:
+    return Family(name, "gauge", what, (("", {}, value),), across)
 
 
 def exposition(families: Iterable[Family]) -> str:
@@ -137,9 +141,13 @@ def exposition(families: Iterable[Family]) -> str:
     for family in families:
         name = f"pgguard_{family.name}"
         lines += [f"# HELP {name} {family.help}", f"# TYPE {name} {family.kind}"]
-        lines += [f"{name}{suffix}{_labels(labels)} {value:g}" if isinstance(value, float) else
-                  f"{name}{suffix}{_labels(labels)} {value}" for suffix, labels, value in family.samples]  # fmt: skip
+        lines += [f"{name}{suffix}{_labels(labels)} {_number(value)}" for suffix, labels, value in family.samples]
     return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    """All its digits: a counter that is rounded stands still."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _labels(labels: Labels) -> str:

@@ -98,9 +98,15 @@ def welcome(client: Endpoint, connection: BackendConnection, key: backend.KeyDat
     )
 
 
-def new_key(version: int) -> backend.KeyData:
-    """A cancel key of this proxy's: 4 bytes in protocol 3.0, 32 from 3.2 on."""
-    return backend.KeyData(secrets.randbelow(1 << 31), secrets.token_bytes(4 if version == PROTOCOL_3_0 else 32))
+def new_key(version: int, worker: int) -> backend.KeyData:
+    """A cancel key of this proxy's: 4 bytes in protocol 3.0, 32 from 3.2 on; the number carries the worker's."""
+    process = secrets.randbelow(1 << 23) << 8 | worker
+    return backend.KeyData(process, secrets.token_bytes(4 if version == PROTOCOL_3_0 else 32))
+
+
+def worker_of(process: int) -> int:
+    """The number of the worker whose key this may be."""
+    return process & 0xFF
 
 
 def _settings(asked: Startup) -> dict[str, str]:

@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
 import asyncpg
+import msgspec
 import watchfiles
 
 from pgguard.audit.log import AuditLog, AuditUnavailable
@@ -28,19 +28,23 @@ from pgguard.probes.board import Board
 from pgguard.runtime.admission import Admitted, Door, NotAdmitted
 from pgguard.runtime.backend import Databases
 from pgguard.runtime.catalogs import Catalogs
+from pgguard.runtime.colleagues import Colleagues
 from pgguard.runtime.config import Config
 from pgguard.runtime.connection import Connection
 from pgguard.runtime.console import DATABASE as CONSOLE
 from pgguard.runtime.console import Console
 from pgguard.runtime.endpoint import Endpoint, EndpointClosed
+from pgguard.runtime.entrance import Entrance
 from pgguard.runtime.facts_cache import FactsCache
 from pgguard.runtime.hold_store import hold_store, node_name
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.isolation import Isolation
 from pgguard.runtime.known_people import KnownPeople
+from pgguard.runtime.ledger import Place
 from pgguard.runtime.login import Login
 from pgguard.runtime.metrics import Family, Metrics, counter, exposition, gauge
 from pgguard.runtime.opening import new_key, open_console, open_session, welcome
+from pgguard.runtime.orders import Report, SessionLine
 from pgguard.runtime.rulebook import Rulebook
 from pgguard.runtime.service_login import connect_as_service
 from pgguard.runtime.shipping import Shipping
@@ -73,11 +77,25 @@ class _Accepting(Endpoint):
         self._server.take(self)
 
 
+class _Visit:
+    """A client on its way: what it has by now, and has to give back."""
+
+    def __init__(self, address: str | None) -> None:
+        self.address = address
+        self.admitted: Admitted | None = None
+        self.place: Place | None = None
+        self.login: Login | None = None
+        self.console: Console | None = None
+        self.key: KeyData | None = None
+
+
 class Server:
     """One process's server. `start` raises what keeps it from starting, each with its own clear message."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, colleagues: Colleagues, entrance: Entrance) -> None:
         self._config = config
+        self._colleagues = colleagues
+        self._entrance = entrance
         loop = asyncio.get_running_loop()
         audit = AuditLog(config.audit, timestamp())
         acceptor = Acceptor(config.kerberos)
@@ -92,7 +110,7 @@ class Server:
             probes=Board(self._connect, loop.time),
             audit=audit,
             people=people,
-            desk=Desk(hold_store(config), node_name(config), people, self._record_hold),
+            desk=Desk(hold_store(config, colleagues), node_name(config), people, self._record_hold),
             databases=Databases(config.database),
             catalogs=Catalogs(self._connect, config.database.catalog_refresh_seconds),
             cache=FactsCache(_CACHE),
@@ -102,26 +120,19 @@ class Server:
         self._connections: dict[KeyData, Connection] = {}
         self._consoles: set[Console] = set()
         self._ending: Refusal | None = None
-        self._users: Counter[str] = Counter()
-        self._addresses: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving: set[asyncio.Task[None]] = set()
-        self._listener: asyncio.Server | None = None
         self._watch_page: WatchPage | None = None
         self._shipping = Shipping(config.audit)
 
     async def start(self) -> None:
-        listen = self._config.listen
-        host = None if listen.host == "*" else listen.host
         self._house.directory.start()
         self._house.catalogs.start()
         await self._house.desk.start()
         self._house.probes.use(self._house.rulebook.current.probes)
         await self._house.probes.ready(_PROBES_SECONDS)
         self._record(Changed(timestamp(), "start", f"rules {self._house.rulebook.current.identity}"))
-        self._listener = await asyncio.get_running_loop().create_server(
-            lambda: _Accepting(self), host, listen.port, backlog=listen.backlog
-        )
+        await self._entrance.open(lambda: _Accepting(self))
         if self._config.metrics is not None:
             self._watch_page = WatchPage(self._config.metrics, self._page, self._troubles)
             await self._watch_page.start()
@@ -129,7 +140,7 @@ class Server:
             self.spawn(self._watch_rules())
         self.spawn(self._keep_audit())
         self._shipping.start()
-        _log.info("accepting connections on %s port %d", listen.host, listen.port)
+        _log.info("accepting connections on %s port %d", self._config.listen.host, self._config.listen.port)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run something in the background, and hold on to it."""
@@ -149,54 +160,45 @@ class Server:
         """Serve a client that has just connected."""
         task = self.spawn(self.serve(client))
         self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        task.add_done_callback(self._served)
+
+    def _served(self, task: "asyncio.Task[None]") -> None:
+        self._serving.discard(task)
+        self._colleagues.closed()
 
     async def serve(self, client: Endpoint) -> None:
         """One client, from its first byte to its last."""
-        address = _address(client)
-        admitted: Admitted | None = None
-        console: Login | None = None
+        visit = _Visit(_address(client))
+        try:
+            session = await self._log_in(client, visit)
+            if isinstance(session, Connection):
+                await session.ended.wait()
+            elif session is not None:
+                await session.run()
+        finally:
+            self._forget(visit)
+
+    async def _log_in(self, client: Endpoint, visit: "_Visit") -> Connection | Console | None:
+        """What the client has come for; None where it was a cancel request, or is turned away."""
+        address = visit.address or "a socket"
         try:
             async with asyncio.timeout(self._config.limits.login_seconds):
                 packet = await self._door.admit(client)
-                if isinstance(packet, CancelRequest):
-                    await self._cancel(packet)
-                    client.close()
-                    return
-                admitted = packet
-                self._check_limits(admitted.user, address)
-                if admitted.database == CONSOLE:
-                    console = await open_console(self._house, admitted, address)
-                else:
-                    connection = await self._open(client, admitted, address)
+                if not isinstance(packet, CancelRequest):
+                    visit.admitted = packet
+                    return await self._let_in(client, packet, visit)
+                if not await self.cancel(packet.process, packet.secret):
+                    self._colleagues.cancel(packet.process, packet.secret)
+                client.close()
         except NotAdmitted as refused:
-            self._turn_away(client, refused, admitted, address)
-            return
+            self._turn_away(client, refused, visit)
         except (TimeoutError, KerberosError, ProtocolViolation, LayerBroken, EndpointClosed) as error:
-            _log.info("connection from %s ended during login: %s", address or "a socket", error or "time limit")
+            _log.info("connection from %s ended during login: %s", address, error or "time limit")
             client.abort()
-            return
         except Exception:
             client.abort()
             raise
-        if console is not None:
-            await self._run_console(client, console)
-        else:
-            await connection.ended.wait()
-
-    async def _run_console(self, client: Endpoint, login: Login) -> None:
-        """A console session, which counts like any other."""
-        console = Console(self._house, login, client, self)
-        self._consoles.add(console)
-        self._users[login.user] += 1
-        self._addresses[login.address or ""] += 1
-        try:
-            await console.run()
-        finally:
-            self._consoles.discard(console)
-            self._users[login.user] -= 1
-            self._addresses[login.address or ""] -= 1
-            self._house.directory.unwatch(login.user)
+        return None
 
     def _record_hold(self, held: HeldRecord, event: str, by: str, why: str) -> None:
         hold = held.hold
@@ -204,27 +206,39 @@ class Server:
             _log.warning("break-glass: %s alone released hold #%d of %s: %s", by, held.number, hold.requester.user, why)
         self._house.audit.append(HoldEvent(timestamp(), hold.audit_id, hold.session, str(held.number), event, by, why))
 
-    async def _open(self, client: Endpoint, admitted: Admitted, address: str | None) -> Connection:
-        login, database = await open_session(self._house, admitted, address)
+    async def _let_in(self, client: Endpoint, admitted: Admitted, visit: "_Visit") -> Connection | Console:
+        """Raises NotAdmitted."""
+        place = Place(admitted.user, visit.address)
+        refused = await self._colleagues.enter(place)
+        if refused:
+            raise NotAdmitted(Refusal(SqlState.TOO_MANY_CONNECTIONS, refused))
+        visit.place = place
+        if admitted.database == CONSOLE:
+            login = await open_console(self._house, admitted, visit.address)
+            visit.login = login
+            visit.console = Console(self._house, login, client, self)
+            self._consoles.add(visit.console)
+            return visit.console
+        login, database = await open_session(self._house, admitted, visit.address)
+        visit.login = login
         connection = Connection(self._house, login, client, database)
-        key = new_key(admitted.version)
-        self._connections[key] = connection
-        self._users[login.user] += 1
-        self._addresses[address or ""] += 1
-        self.spawn(self._forget(key, connection))
-        welcome(client, database, key)
+        visit.key = new_key(admitted.version, self._colleagues.number)
+        self._connections[visit.key] = connection
+        welcome(client, database, visit.key)
         connection.start()
         if self._ending is not None:
             connection.end_at_rest(self._ending)
         return connection
 
-    async def _forget(self, key: KeyData, connection: Connection) -> None:
-        await connection.ended.wait()
-        login = connection.login
-        del self._connections[key]
-        self._users[login.user] -= 1
-        self._addresses[login.address or ""] -= 1
-        self._house.directory.unwatch(login.user)
+    def _forget(self, visit: "_Visit") -> None:
+        if visit.place is not None:
+            self._colleagues.leave(visit.place)
+        if visit.login is not None:
+            self._house.directory.unwatch(visit.login.user)
+        if visit.console is not None:
+            self._consoles.discard(visit.console)
+        if visit.key is not None:
+            del self._connections[visit.key]
 
     def _membership_changed(self, membership: Membership) -> None:
         """The directory tells another thing of a user with open sessions."""
@@ -234,37 +248,27 @@ class Server:
             if connection.login.user == membership.user:
                 connection.membership_changed()
 
-    def _check_limits(self, user: str, address: str | None) -> None:
-        limits = self._config.limits
-        checks = (
-            (len(self._connections) + len(self._consoles), limits.sessions, "pgguard has"),
-            (self._users[user], limits.sessions_per_user, f'user "{user}" has'),
-            (self._addresses[address or ""], limits.sessions_per_address, f"address {address} has"),
-        )
-        for used, limit, who in checks:
-            if limit and used >= limit:
-                raise NotAdmitted(
-                    Refusal(SqlState.TOO_MANY_CONNECTIONS, f"too many sessions: {who} {used} of {limit} allowed")
-                )
-
-    def _turn_away(
-        self, client: Endpoint, refused: NotAdmitted, admitted: Admitted | None, address: str | None
-    ) -> None:
-        _log.info("login refused from %s: %s", address or "a socket", refused)
-        record = LoginRefused(timestamp(), str(refused), address=address)
+    def _turn_away(self, client: Endpoint, refused: NotAdmitted, visit: "_Visit") -> None:
+        _log.info("login refused from %s: %s", visit.address or "a socket", refused)
+        record = LoginRefused(timestamp(), str(refused), address=visit.address)
+        admitted = visit.admitted
         if admitted is not None:
-            record = LoginRefused(
-                timestamp(), str(refused), admitted.user, str(admitted.accepted.principal), admitted.database, address
+            principal = str(admitted.accepted.principal)
+            record = msgspec.structs.replace(
+                record, user=admitted.user, principal=principal, database=admitted.database
             )
         self._house.metrics.logins_refused += 1
         self._record(record)
         client.write(refusal_error(refused.refusal, "FATAL"))
         client.close()
 
-    async def _cancel(self, packet: CancelRequest) -> None:
-        connection = self._connections.get(KeyData(packet.process, packet.secret))
-        if connection is not None:
-            await connection.cancel()
+    async def cancel(self, process: int, secret: bytes) -> bool:
+        """Cancel what the session with this key runs; whether there is one."""
+        connection = self._connections.get(KeyData(process, secret))
+        if connection is None:
+            return False
+        await connection.cancel()
+        return True
 
     # the house
 
@@ -274,17 +278,52 @@ class Server:
 
     # those who watch
 
-    def _page(self) -> str:
-        return exposition(self.families())
+    async def _page(self) -> str:
+        return exposition(self.report().families)
 
-    def families(self) -> Iterator[Family]:
-        """All that is counted and measured."""
-        yield from self._house.metrics.families()
-        yield from self._gauges()
+    def report(self) -> Report:
+        """All that this process has counted and measures."""
+        return Report((*self._house.metrics.families(), *self._gauges()), tuple(self._troubles()))
 
-    def connections(self) -> list[Connection]:
-        """The sessions that are open now."""
-        return list(self._connections.values())
+    async def families(self) -> Sequence[Family]:
+        """All that is counted and measured, over all workers."""
+        return (await self._colleagues.report(self.report())).families
+
+    # the console's view of all workers
+
+    async def sessions(self) -> Sequence[SessionLine]:
+        """All that are open now."""
+        return (*self.session_lines(), *await self._colleagues.sessions())
+
+    async def terminate(self, session: str, owner: str | None, why: str) -> bool:
+        """End a session, if it is one of `owner`'s (None: whose-ever); whether there was one."""
+        return self.terminate_own(session, owner, why) or await self._colleagues.terminate(session, owner, why)
+
+    def session_lines(self) -> list[SessionLine]:
+        """Those of this process."""
+        return [
+            SessionLine(
+                login.session,
+                login.user,
+                str(login.principal),
+                login.database,
+                login.address,
+                login.transport.value,
+                connection.doing,
+                connection.statements,
+            )
+            for connection in self._connections.values()
+            for login in (connection.login,)
+        ]
+
+    def terminate_own(self, session: str, owner: str | None, why: str) -> bool:
+        """`terminate` in this process."""
+        for connection in list(self._connections.values()):
+            login = connection.login
+            if login.session == session and owner in {None, login.user}:
+                connection.terminate(Refusal(SqlState.ADMIN_SHUTDOWN, why))
+                return True
+        return False
 
     def _gauges(self) -> Iterator[Family]:
         house = self._house
@@ -293,20 +332,20 @@ class Server:
         yield gauge("holds_waiting", "Statements of this node that wait for people now.", house.desk.waiting)
         yield counter("facts_cache_hits_total", "Statements whose facts were known.", house.cache.hits)
         yield counter("facts_cache_misses_total", "Statements that had to be analysed.", house.cache.misses)
-        yield gauge("directory_up", "Whether the directory answered last.", int(house.directory.error is None))
-        yield gauge(
-            "directory_push", "Whether the directory tells of changes.", int(house.directory.told_by is not None)
-        )
+        up, told = int(house.directory.error is None), int(house.directory.told_by is not None)
+        yield gauge("directory_up", "Whether the directory answered last.", up, "min")
+        yield gauge("directory_push", "Whether the directory tells of changes.", told, "min")
         health = house.directory.health()
-        yield gauge("directory_breaker_open", "Whether logins leave the directory alone.", int(health.breaker_open))
-        yield gauge("directory_silent_seconds", "Since the directory answered; 0 while it does.", health.silent)
-        yield gauge("directory_stale", "Whether nobody's groups are known any more.", int(not health.serves))
-        yield gauge("directory_age_seconds", "Age of the oldest membership in use.", health.oldest)
+        shut, stale = int(health.breaker_open), int(not health.serves)
+        yield gauge("directory_breaker_open", "Whether logins leave the directory alone.", shut, "max")
+        yield gauge("directory_silent_seconds", "Since the directory answered; 0 while it does.", health.silent, "max")
+        yield gauge("directory_stale", "Whether nobody's groups are known any more.", stale, "max")
+        yield gauge("directory_age_seconds", "Age of the oldest membership in use.", health.oldest, "max")
         ages = tuple(("", {"database": name}, age) for name, age in sorted(house.catalogs.ages().items()))
-        yield Family("catalog_age_seconds", "gauge", "Since a catalog was last confirmed.", ages)
-        yield gauge("probes_failing", "Probes whose last look failed.", len(house.probes.errors))
+        yield Family("catalog_age_seconds", "gauge", "Since a catalog was last confirmed.", ages, "max")
+        yield gauge("probes_failing", "Probes whose last look failed.", len(house.probes.errors), "max")
         rules = (("", {"identity": house.rulebook.current.identity}, 1),)
-        yield Family("rules_info", "gauge", "The identity of the rules in force.", rules)
+        yield Family("rules_info", "gauge", "The identity of the rules in force.", rules, "max")
         yield from self._shipping.families()
         yield counter("rules_reload_failures_total", "Reloads that left the old rules.", house.rulebook.failures)
 
@@ -314,7 +353,7 @@ class Server:
         """What keeps a session that comes now from working."""
         directory = self._house.directory
         troubles = []
-        if self._listener is None or not self._listener.is_serving():
+        if not self._entrance.is_open:
             troubles.append("no new connections are accepted: pgguard is starting or shutting down")
         if directory.error is not None:
             troubles.append(f"the directory does not answer: {directory.error}")
@@ -333,7 +372,7 @@ class Server:
 
     async def _watch_rules(self) -> None:
         async for _ in watchfiles.awatch(self._house.rulebook.folder, debounce=100, step=20):
-            self.reload()
+            self._reload_rules()
 
     async def _keep_audit(self) -> None:
         """Flush, rotate, compress and remove, as configured; trouble is told, and does not end it."""
@@ -345,30 +384,38 @@ class Server:
             except (AuditUnavailable, OSError) as error:
                 _log.error("the audit log's upkeep failed: %s", error)  # told in full
 
-    def reload(self) -> None:
-        """Read the rules anew; reopen the audit log, which logrotate may have moved."""
+    def _reload_rules(self) -> None:
         if self._house.rulebook.reload():
             self._house.probes.use(self._house.rulebook.current.probes)
             self._record(Changed(timestamp(), "rules", self._house.rulebook.current.identity))
-            for connection in self.connections():
+            for connection in list(self._connections.values()):
                 connection.rules_changed()
+
+    async def reload(self) -> str:
+        """Have all workers read the rules anew; why those in force stay, where they do."""
+        self._reload_rules()
+        return self.reload_trouble or await self._colleagues.reload()
+
+    @property
+    def reload_trouble(self) -> str:
+        """Why the last reload of the rules left those in force; empty after one that did not."""
+        return self._house.rulebook.error or ""
 
     async def hang_up(self) -> None:
         """SIGHUP: reload, and go on in a fresh audit file."""
         self._house.audit.reopen()
-        self.reload()
+        self._reload_rules()
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Accept nobody any more; let sessions end at rest, for the configured time; then close everything."""
-        if self._listener is not None:
-            self._listener.close()
+        self._entrance.close()
         self._ending = Refusal(SqlState.ADMIN_SHUTDOWN, "terminating connection because pgguard is shutting down")
         for console in list(self._consoles):
             console.end(self._ending)
-        for connection in self.connections():
+        for connection in list(self._connections.values()):
             connection.end_at_rest(self._ending)
         await _first(self._all_ended(), hurry.wait(), seconds=self._config.limits.drain_seconds)
-        for connection in self.connections():
+        for connection in list(self._connections.values()):
             connection.terminate(self._ending)
         await _first(self._all_ended(), seconds=_LAST_SECONDS)
         for task in list(self._tasks):

@@ -5,7 +5,7 @@ event loop turns; `/readyz` tells what keeps new sessions from working, a line e
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 
 from pgguard.runtime.config import MetricsSettings
@@ -20,7 +20,7 @@ class WatchPage:
     """`page` gives the metrics; `troubles` what keeps the proxy from being ready, nothing while it is."""
 
     def __init__(
-        self, settings: MetricsSettings, page: Callable[[], str], troubles: Callable[[], Sequence[str]]
+        self, settings: MetricsSettings, page: Callable[[], Awaitable[str]], troubles: Callable[[], Sequence[str]]
     ) -> None:
         self._settings = settings
         self._page = page
@@ -39,21 +39,21 @@ class WatchPage:
         try:
             async with asyncio.timeout(_REQUEST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(self._answer(head))
+                writer.write(await self._answer(head))
                 await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             pass  # whoever asks in this way gets no answer
         finally:
             writer.close()
 
-    def _answer(self, head: bytes) -> bytes:
+    async def _answer(self, head: bytes) -> bytes:
         method, _, rest = head.partition(b" ")
         if method not in {b"GET", b"HEAD"}:
             return _response(HTTPStatus.METHOD_NOT_ALLOWED, "GET only\n", body=True)
         path = rest.partition(b" ")[0].partition(b"?")[0]
         body = method == b"GET"
         if path == b"/metrics":
-            return _response(HTTPStatus.OK, self._page(), body=body, kind=_PAGE)
+            return _response(HTTPStatus.OK, await self._page(), body=body, kind=_PAGE)
         if path == b"/healthz":
             return _response(HTTPStatus.OK, "ok\n", body=body)
         if path == b"/readyz":

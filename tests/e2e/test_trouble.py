@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgguard.lab.lab import Lab
+from pgguard.lab.ports import free_port
 from pgguard.lab.terminal import PSQL, Terminal
 from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, serve_with
 from tests.e2e.psql import psql_with, run_psql
@@ -38,6 +39,16 @@ def test_a_keytab_without_the_service_is_refused(lab: Lab, tmp_path: Path):
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert str(keytab) in ended.stderr
+
+
+def test_what_keeps_all_workers_from_starting_is_said_once(lab: Lab, tmp_path: Path):
+    ended = serve_with(
+        lab, tmp_path, "listen.workers=3", f"listen.port={free_port()}", "kerberos.keytab=/nonexistent/pgguard.keytab"
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.count('keytab "/nonexistent/pgguard.keytab" cannot be read') == 1
+    assert "worker 0 could not start" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_busy_port_is_named(lab: Lab, tmp_path: Path):
