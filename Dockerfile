@@ -11,9 +11,8 @@ RUN apt-get update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install 
     python3 krb5-kdc krb5-admin-server krb5-user krb5-pkinit slapd ldap-utils libsasl2-modules-gssapi-mit \
     postgresql postgresql-client openssl && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/pgguard /opt/pgguard
-COPY rules /usr/share/pgguard/rules
 ENV PATH=/opt/pgguard/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-CMD ["sh", "-c", "pgguard lab up --dir /lab --rules /usr/share/pgguard/rules && exec sleep infinity"]
+CMD ["sh", "-c", "pgguard lab up --dir /lab && exec sleep infinity"]
 
 FROM debian:bookworm-slim AS pgguard
 RUN apt-get update && apt-get install -y --no-install-recommends \

@@ -24,9 +24,10 @@ def demo() -> None:
         raise SystemExit(1)
     console.print(Text("All as told; nothing is left running. To go on:", style="bold"))
     for command, why in (
-        ("./dev lab up --dir /tmp/mylab", "the same shop, for you to play in"),
-        ("./dev lab shell --dir /tmp/mylab alice psql", "as alice"),
-        ("./dev lab up --dir … --sql schema.sql --rules rules/", "a schema and rules of your own"),
-        ("rules/", "the rules that you have seen at work"),
+        ("pgguard lab up --dir /tmp/mylab", "the same shop, for you to play in"),
+        ("pgguard lab shell --dir /tmp/mylab alice psql", "as alice"),
+        ("pgguard lab up --dir … --sql schema.sql --rules rules/", "a schema and rules of your own"),
+        ("rules/ in its folder", "the rules that you have seen at work"),
     ):
-        console.print(Text(f"  {command:<55}{why}"), soft_wrap=True)
+        console.print(Text(f"  {command:<57}{why}"), soft_wrap=True)
+    console.print(Text('In a checkout "./dev lab" stands for "pgguard lab".'))

@@ -33,7 +33,7 @@ from pgguard.lab.state import Address, Database, LabState, Ldap, forget_state, r
 
 _SHOP = Path(__file__).parent / "shop"
 SHOP_PEOPLE = _SHOP / "directory.yaml"
-_RULES = Path(__file__).parents[2] / "rules"
+SHOP_RULES = _SHOP / "rules"
 _SERVICE = "postgres/localhost"
 _SERVICE_ROLE = "pgguard"
 _KEYTAB = "pgguard.keytab"
@@ -89,7 +89,7 @@ class Lab:
         _refuse_second_lab(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.plan.rules is None and not self.rules.exists():
-            shutil.copytree(_RULES, self.rules)
+            shutil.copytree(SHOP_RULES, self.rules)
         self.servers = _make_servers_folder(self.folder)
         self._running.callback(_clear, self.folder, self.servers)
         try:
