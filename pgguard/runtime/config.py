@@ -5,6 +5,7 @@ an unknown key is an error. Nothing here opens what it names: that is the busine
 """
 
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,18 +29,22 @@ MAX_WORKERS = 100
 class ListenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where clients connect. `host` is a name or address; "*" is every address of the machine.
 
-    `workers`: processes that serve them; with more than one a supervisor starts them.
+    `workers`: processes that serve them; with more than one a supervisor starts them. `proxy_from`: networks of
+    balancers, which must tell each client's address by the PROXY protocol, version 2.
     """
 
     host: str = "localhost"
     port: int = 6432
     backlog: int = 512
     workers: int = 1
+    proxy_from: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises ValueError, which msgspec tells with the section."""
         if not 1 <= self.workers <= MAX_WORKERS:
             raise ValueError(f'"workers" must be from 1 to {MAX_WORKERS}')
+        for network in self.proxy_from:
+            ip_network(network)
 
 
 class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Any
 
 import asyncpg
@@ -28,6 +27,7 @@ from pgguard.probes.board import Board
 from pgguard.runtime.admission import Admitted, Door, NotAdmitted
 from pgguard.runtime.backend import Databases
 from pgguard.runtime.catalogs import Catalogs
+from pgguard.runtime.client_address import ClientAddresses, peer_address
 from pgguard.runtime.colleagues import Colleagues
 from pgguard.runtime.config import Config
 from pgguard.runtime.connection import Connection
@@ -101,6 +101,7 @@ class Server:
         acceptor = Acceptor(config.kerberos)
         tls = None if config.tls is None else client_facing(config.tls)
         self._door = Door(acceptor, IdentityMap(config.kerberos.map, acceptor.realms), tls)
+        self._client_addresses = ClientAddresses(config.listen.proxy_from)
         directory = Directory(config.directory, loop.time, self._membership_changed)
         people = KnownPeople(directory)
         self._house = House(
@@ -168,7 +169,7 @@ class Server:
 
     async def serve(self, client: Endpoint) -> None:
         """One client, from its first byte to its last."""
-        visit = _Visit(_address(client))
+        visit = _Visit(peer_address(client))
         try:
             session = await self._log_in(client, visit)
             if isinstance(session, Connection):
@@ -180,9 +181,9 @@ class Server:
 
     async def _log_in(self, client: Endpoint, visit: "_Visit") -> Connection | Console | None:
         """What the client has come for; None where it was a cancel request, or is turned away."""
-        address = visit.address or "a socket"
         try:
             async with asyncio.timeout(self._config.limits.login_seconds):
+                visit.address = await self._client_addresses.of(client)
                 packet = await self._door.admit(client)
                 if not isinstance(packet, CancelRequest):
                     visit.admitted = packet
@@ -193,7 +194,8 @@ class Server:
         except NotAdmitted as refused:
             self._turn_away(client, refused, visit)
         except (TimeoutError, KerberosError, ProtocolViolation, LayerBroken, EndpointClosed) as error:
-            _log.info("connection from %s ended during login: %s", address, error or "time limit")
+            whence = visit.address or "a socket"
+            _log.info("connection from %s ended during login: %s", whence, error or "time limit")
             client.abort()
         except Exception:
             client.abort()
@@ -437,13 +439,3 @@ async def _first(*events: Coroutine[Any, Any, object], seconds: float) -> None:
     await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
-
-
-def _address(client: Endpoint) -> str | None:
-    """The client's address, IPv4-mapped ones as IPv4; None for a Unix socket."""
-    peer = client.transport.get_extra_info("peername")
-    if not isinstance(peer, tuple):
-        return None
-    address = ip_address(str(peer[0]).partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
