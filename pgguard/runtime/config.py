@@ -16,6 +16,7 @@ from pgguard.auth.settings import DatabaseSettings, KerberosSettings, TlsSetting
 from pgguard.directory.settings import DirectorySettings
 from pgguard.holds.settings import HoldsSettings
 from pgguard.runtime.console_settings import ConsoleSettings
+from pgguard.runtime.peers import PeersSettings
 
 
 class ConfigError(Exception):
@@ -100,6 +101,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls: TlsSettings | None = None
     log: LogSettings = LogSettings()
     metrics: MetricsSettings | None = None
+    peers: PeersSettings | None = None
 
 
 def load_config(path: Path) -> Config:

@@ -45,6 +45,7 @@ from pgguard.runtime.login import Login
 from pgguard.runtime.metrics import Family, Metrics, counter, exposition, gauge
 from pgguard.runtime.opening import new_key, open_console, open_session, welcome
 from pgguard.runtime.orders import Report, SessionLine
+from pgguard.runtime.peers import Peers
 from pgguard.runtime.rulebook import Rulebook
 from pgguard.runtime.service_login import connect_as_service
 from pgguard.runtime.shipping import Shipping
@@ -101,6 +102,7 @@ class Server:
         acceptor = Acceptor(config.kerberos)
         tls = None if config.tls is None else client_facing(config.tls)
         self._door = Door(acceptor, IdentityMap(config.kerberos.map, acceptor.realms), tls)
+        self._peers = Peers(config.peers)
         self._client_addresses = ClientAddresses(config.listen.proxy_from)
         directory = Directory(config.directory, loop.time, self._membership_changed)
         people = KnownPeople(directory)
@@ -188,8 +190,9 @@ class Server:
                 if not isinstance(packet, CancelRequest):
                     visit.admitted = packet
                     return await self._let_in(client, packet, visit)
-                if not await self.cancel(packet.process, packet.secret):
-                    self._colleagues.cancel(packet.process, packet.secret)
+                own = await self._peers.take(packet)
+                if own is not None and not await self.cancel(own.process, own.secret):
+                    self._colleagues.cancel(own.process, own.secret)
                 client.close()
         except NotAdmitted as refused:
             self._turn_away(client, refused, visit)
@@ -224,7 +227,7 @@ class Server:
         login, database = await open_session(self._house, admitted, visit.address)
         visit.login = login
         connection = Connection(self._house, login, client, database)
-        visit.key = new_key(admitted.version, self._colleagues.number)
+        visit.key = self._peers.mark(new_key(admitted.version, self._colleagues.number))
         self._connections[visit.key] = connection
         welcome(client, database, visit.key)
         connection.start()
