@@ -20,7 +20,7 @@ from pgguard.lab.lab import Lab, Plan
 from pgguard.lab.ports import free_port
 from pgguard.lab.process import Process, find_program
 from pgguard.lab.proxy import Proxy, to_toml
-from tests.e2e.conftest import psql_with
+from tests.e2e.psql import psql_with
 
 pytestmark = pytest.mark.slow
 
