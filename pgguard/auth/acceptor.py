@@ -14,6 +14,7 @@ import gssapi
 from gssapi.raw.ext_krb5 import krb5_extract_authtime_from_sec_context
 from gssapi.raw.misc import GSSError
 
+from pgguard.auth.clock_skew import ProfileUnreadable, clock_skew
 from pgguard.auth.settings import KerberosSettings
 from pgguard.model.context import Principal, Ticket
 
@@ -50,11 +51,15 @@ class Acceptor:
         self._settings = settings
         self.principals = _service_principals(settings)
         self.realms = frozenset(settings.realms or (parse_principal(p).realm for p in self.principals))
-        self._credentials()  # a keytab that cannot be used is an error at start
+        self.begin()  # a keytab or krb5.conf that cannot be used is an error at start
 
     def begin(self) -> "Handshake":
         """A new handshake, with the keys that the keytab has now. Raises KerberosError where it cannot be used."""
-        return Handshake(self._credentials(), frozenset(self.principals), self._settings.clock_skew)
+        try:
+            skew = clock_skew()
+        except ProfileUnreadable as error:
+            raise KerberosError(str(error)) from error
+        return Handshake(self._credentials(), frozenset(self.principals), skew)
 
     def _credentials(self) -> gssapi.Credentials:
         store: dict[bytes | str, bytes | str] = {"keytab": f"FILE:{self._settings.keytab}"}

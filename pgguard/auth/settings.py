@@ -12,8 +12,7 @@ class KerberosSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `principals`: the service principals to accept for, of the keytab; empty: every `service/…` the keytab has.
     `realms`: whose users may come; empty: the realms of the keytab's own principals.
     `map`: lines in the style of pg_ident.conf, `PRINCIPAL USER` (auth/identity.py); empty: the principal's first part.
-    `grace`: seconds for which a session goes on after its ticket has ended. `clock_skew`: what krb5.conf sets as
-    `clockskew`; the library adds it to a ticket's lifetime, and pgguard takes it off again.
+    `grace`: seconds for which a session goes on after its ticket has ended.
     """
 
     keytab: Path
@@ -22,7 +21,6 @@ class KerberosSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     realms: tuple[str, ...] = ()
     map: tuple[str, ...] = ()
     grace: float = 0.0
-    clock_skew: float = 300.0
 
 
 class TlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -24,7 +24,6 @@ from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.policy.decide import decide
 from pgguard.policy.wording import NAMES_UNKNOWN, hidden_refusal, refusal_of
-from pgguard.runtime.account import disabled, unsure
 from pgguard.runtime.backend import BackendConnection
 from pgguard.runtime.estimate import Estimate, estimate_question, read_estimate
 from pgguard.runtime.holding import Grant, Held, Holding, Stamp
@@ -35,6 +34,7 @@ from pgguard.runtime.principal_setting import PRINCIPAL_IS_FIXED, may_set_princi
 from pgguard.runtime.recent import Circumstances, RecentDecisions
 from pgguard.runtime.running import Running, RunningStatements
 from pgguard.runtime.settings_question import SessionState
+from pgguard.runtime.standing import barred, unsure
 from pgguard.runtime.understanding import Understanding, Unfit, touched_by_named
 from pgguard.session.judgement import Allow, Ask, Moment, Names, Refuse, Request, TransactionStatus
 from pgguard.sql.disclosure import shown_by
@@ -77,14 +77,7 @@ class Approval:
 
     def barred(self) -> Refusal | None:
         """Why the session may run nothing any more; None while it may."""
-        ends = self._login.ticket.ends_at + self._house.config.kerberos.grace
-        if time.time() >= ends:
-            return Refusal(
-                SqlState.INVALID_AUTHORIZATION_SPECIFICATION,
-                f'the Kerberos ticket of "{self._login.principal}" has ended',
-                hint="Get a new ticket with kinit, and connect again.",
-            )
-        return disabled(self._house.directory, self._login.user)
+        return barred(self._login, self._house.directory, self._house.config.kerberos.grace)
 
     def _unsure(self, statements: tuple[Facts, ...]) -> Refusal | None:
         """Why nothing may run now, though the session stays. What ends a transaction always passes."""

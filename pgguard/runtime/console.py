@@ -7,18 +7,17 @@ each event that its user may see. A client that does not take what is written to
 
 import json
 import struct
-import time
 
 import msgspec
 
 from pgguard.holds.store import Record
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
-from pgguard.runtime.account import disabled
 from pgguard.runtime.console_commands import Answer, CommandRefused, Commands, Floor, Row, find
 from pgguard.runtime.endpoint import Endpoint, EndpointClosed
 from pgguard.runtime.house import House
 from pgguard.runtime.login import Login
+from pgguard.runtime.standing import barred
 from pgguard.session.refusing import refusal_error
 from pgguard.wire import backend, frontend
 from pgguard.wire.constants import Authentication, Backend, Frontend
@@ -132,10 +131,7 @@ class Console:
             self._write(backend.ready_for_query(b"I"))
 
     def _barred(self) -> Refusal | None:
-        if time.time() >= self._login.ticket.ends_at + self._house.config.kerberos.grace:
-            text = f'the Kerberos ticket of "{self._login.principal}" has ended'
-            return Refusal(SqlState.INVALID_AUTHORIZATION_SPECIFICATION, text)
-        return disabled(self._house.directory, self._login.user)
+        return barred(self._login, self._house.directory, self._house.config.kerberos.grace)
 
     # the simple protocol
 

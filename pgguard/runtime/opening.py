@@ -18,13 +18,13 @@ from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.policy.decide import decide
 from pgguard.policy.wording import refusal_of
-from pgguard.runtime.account import disabled, unsure
 from pgguard.runtime.admission import Admitted, NotAdmitted
 from pgguard.runtime.backend import BackendConnection, Unreachable
 from pgguard.runtime.endpoint import Endpoint
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.login import Login
 from pgguard.runtime.principal_setting import PRINCIPAL_SETTING
+from pgguard.runtime.standing import barred, unsure
 from pgguard.session.doorway import Startup
 from pgguard.session.server_login import LoginFailed
 from pgguard.sql.replication import REPLICATE
@@ -40,7 +40,7 @@ async def open_session(house: House, admitted: Admitted, address: str | None) ->
     login = _login(admitted, address)
     membership = await house.directory.watch(login.user)
     try:
-        refusal = disabled(house.directory, login.user) or unsure(house.config.directory, house.directory, login.user)
+        refusal = _barred(house, login) or unsure(house.config.directory, house.directory, login.user)
         if refusal is not None:
             raise NotAdmitted(refusal)  # noqa: TRY301  # unwatched below
         _judge_login(house, login, settings, None if membership is None else membership.groups)
@@ -62,7 +62,7 @@ async def open_console(house: House, admitted: Admitted, address: str | None) ->
     login = _login(admitted, address)
     await house.directory.watch(login.user)
     try:
-        refusal = disabled(house.directory, login.user)
+        refusal = _barred(house, login)
         if refusal is not None:
             raise NotAdmitted(refusal)  # noqa: TRY301  # unwatched below
         _record(house, login, admitted.startup.application_name or "")
@@ -70,6 +70,11 @@ async def open_console(house: House, admitted: Admitted, address: str | None) ->
         house.directory.unwatch(login.user)
         raise
     return login
+
+
+def _barred(house: House, login: Login) -> Refusal | None:
+    """A ticket may end on the way here: the library takes it for as long as the clock skew afterwards."""
+    return barred(login, house.directory, house.config.kerberos.grace)
 
 
 def _login(admitted: Admitted, address: str | None) -> Login:

@@ -1,5 +1,6 @@
 """The acceptor against a real KDC: who is let in, for how long, and what never is."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,31 @@ def test_a_ticket_that_has_ended_is_known_by_the_clock_alone(acceptor: Acceptor,
     assert handshake.accepted is not None
     assert handshake.accepted.context.lifetime > 200
     assert handshake.accepted.ticket.ends_at <= time.time() + 3
+
+
+@pytest.mark.parametrize("skew", [0, 60, 900])
+def test_the_end_is_the_tickets_own_whatever_skew_krb5_conf_forgives(
+    acceptor: Acceptor, initiate: Initiate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skew: int
+):
+    """It was a setting of pgguard's own once: where krb5.conf forgave more, sessions outlived their tickets."""
+    token = initiate("ida", lifetime="120s").step()
+    config = tmp_path / "krb5.conf"
+    config.write_text(Path(os.environ["KRB5_CONFIG"]).read_text().replace("clockskew = 300", f"clockskew = {skew}"))
+    monkeypatch.setenv("KRB5_CONFIG", str(config))
+    handshake = acceptor.begin()
+    handshake.step(token)
+    assert handshake.accepted is not None
+    assert handshake.accepted.context.lifetime == pytest.approx(120 + skew, abs=15)
+    assert handshake.accepted.ticket.ends_at - time.time() == pytest.approx(120, abs=15)
+
+
+def test_a_krb5_conf_that_cannot_be_read_keeps_pgguard_from_starting(
+    kerberos: Realm, keytab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "krb5.conf").write_text("[libdefaults]\n clockskew = soon\n")
+    monkeypatch.setenv("KRB5_CONFIG", str(tmp_path / "krb5.conf"))
+    with pytest.raises(KerberosError, match=r"krb5\.conf cannot be read"):
+        Acceptor(KerberosSettings(keytab=keytab))
 
 
 @pytest.mark.parametrize("token", [b"", b"\0", b"GET / HTTP/1.1", b"\x60\x82\xff\xff" + b"\0" * 200, b"x" * 65537])

@@ -1,7 +1,8 @@
 """What a ticket says beside the name: how it was got, for which service, and of which realm its holder is."""
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from pgguard.lab.errors import LabError
 from pgguard.lab.lab import Lab, Plan
 from pgguard.lab.pkinit import issue_for_user
 from pgguard.lab.realm import PKINIT, Realm
+from pgguard.lab.terminal import PSQL, Terminal
 from tests.e2e.conftest import serve_with
-from tests.e2e.psql import psql_with
+from tests.e2e.psql import WITH_OR_WITHOUT_CONNECTION, psql_with
 
 _RULES = Path(__file__).parents[2] / "rules"
 
@@ -30,6 +32,7 @@ rules:
     on: sales.revenue_by_city
     unless: {ticket: {indicator: [pkinit, spake]}}
     message: get a ticket with your card
+  - {name: analysts-sleep, who: {group: analysts}, allow: execute, on: {function: pg_catalog.pg_sleep}}
   - name: one-guest
     who: {principal: alice@OTHER.TEST}
     allow: select
@@ -228,3 +231,33 @@ def test_several_realms_without_a_map_keep_pgguard_from_starting(realms: Realms,
     assert ended.returncode == 1
     assert "alice@OTHER.TEST and alice@PGGUARD.TEST would be the same user" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+# the end
+
+
+def test_a_statement_that_runs_when_the_ticket_ends_is_the_last_one(tickets: Lab, tmp_path: Path):
+    """It is answered; what comes behind it is not."""
+    short = tickets.realm.kinit("alice", tmp_path / "short", lifetime="4s")
+    environment = {**tickets.environment("alice"), "KRB5CCNAME": f"FILE:{short}"}
+    with Terminal([*PSQL, "-At"], environment, prompt=WITH_OR_WITHOUT_CONNECTION) as terminal:
+        terminal.until_prompt()
+        shown = terminal.enter("select 'sle' || 'pt', pg_sleep(6);") + terminal.enter("select 8 * 8;")
+        assert "slept|" in shown
+        assert 'FATAL:  the Kerberos ticket of "alice@PGGUARD.TEST" has ended' in shown
+        assert "\n64\n" not in shown
+
+
+def test_grace_is_given_once_the_ticket_has_ended_and_no_longer(own_lab: Callable[..., Lab], tmp_path: Path):
+    lab = own_lab("kerberos.grace=4")
+    short = lab.realm.kinit("alice", tmp_path / "short", lifetime="3s")
+    ended = time.time() + 3
+    environment = {**lab.environment("alice"), "KRB5CCNAME": f"FILE:{short}"}
+    with Terminal([*PSQL, "-At"], environment, prompt=WITH_OR_WITHOUT_CONNECTION) as terminal:
+        terminal.until_prompt()
+        answered = 0.0
+        while "has ended" not in terminal.enter("select 7;"):
+            answered = time.time()
+        assert ended + 1 < answered < ended + 5
+    late = psql_with(environment, "select 1")
+    assert late.returncode == 2  # the client's own library refuses to use it
