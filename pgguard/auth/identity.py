@@ -11,6 +11,8 @@ import msgspec
 
 from pgguard.model.context import Principal
 
+_OTHER_GROUP = re.compile(r"\\[02-9]")
+
 
 class MapError(Exception):
     """A line of the map cannot be used; the message says which and why."""
@@ -69,6 +71,8 @@ def _parse(line: str, number: int) -> _Line:
     if len(parts) != 2:
         raise MapError(f'[kerberos] map, line {number}: "{line}" is not "PRINCIPAL USER"')
     principal, user = parts
+    if _OTHER_GROUP.search(user) or ("\\1" in user and not principal.startswith("/")):
+        raise MapError(f'[kerberos] map, line {number}: "{user}": a user is a name, or \\1 of a regular expression')
     if not principal.startswith("/"):
         if "@" not in principal:
             raise MapError(f'[kerberos] map, line {number}: principal "{principal}" names no realm')

@@ -128,6 +128,12 @@ class Directory:
         return None if self._push is None else self._push.server
 
     def start(self) -> None:
+        for uri in self._settings.unprotected:
+            _log.warning(
+                "%s is asked without TLS: whoever is on the way can give groups to people, and reads the password;"
+                " set start_tls, or use ldaps://",
+                uri,
+            )
         self._background.append(asyncio.create_task(self._refresh_for_ever()))
         if self._push is not None:
             self._background.append(asyncio.create_task(self._push.listen_for_ever()))

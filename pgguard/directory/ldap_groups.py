@@ -8,7 +8,7 @@ whole: then the graph that was made of it is used again. Only groups that were r
 the group base gives nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -79,8 +79,7 @@ class GroupGraph:
             self._parents[member] = [group for group in groups if group in self._names]
 
     def _add(self, group: str, dn: str, values: Mapping[str, list[bytes]], name_attribute: str) -> None:
-        names = values.get(name_attribute.lower())
-        self._names[group] = names[0].decode("utf-8", "replace") if names else first_value(dn)
+        self._names[group] = name_of(dn, values.get(name_attribute.lower(), ()))
         for attribute in ("member", "uniquemember"):
             for member in values.get(attribute, ()):
                 self._parents.setdefault(self._normal(member), []).append(group)
@@ -114,6 +113,13 @@ class GroupGraph:
             known = {self._names[group]: tuple(self._names[step] for step in path) for group, path in reached.items()}
             self._closures[direct] = known
         return known
+
+
+def name_of(dn: str, values: Sequence[bytes]) -> str:
+    """A group's one name: of several values the one in its DN, since LDAP gives them in any order (RFC 4511, 4.1.7)."""
+    names = sorted(value.decode("utf-8", "replace") for value in values)
+    in_dn = first_value(dn)
+    return names[0] if names and in_dn not in names else in_dn
 
 
 def _posix_keys(uids: Iterable[bytes], gids: Iterable[bytes]) -> list[str]:

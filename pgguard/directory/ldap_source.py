@@ -15,10 +15,10 @@ from typing import TypeVar
 import ldap
 import ldap.filter
 
-from pgguard.directory.distinguished_names import NormalNames, first_value
+from pgguard.directory.distinguished_names import NormalNames
 from pgguard.directory.errors import DirectoryError
 from pgguard.directory.ldap_connection import Deadline, Entry, LdapConnection, in_words
-from pgguard.directory.ldap_groups import GroupGraph, Groups, Search, style_of
+from pgguard.directory.ldap_groups import GroupGraph, Groups, Search, name_of, style_of
 from pgguard.directory.membership import Membership, membership
 from pgguard.directory.settings import DirectorySettings
 from pgguard.directory.user_filter import UserFilter
@@ -172,10 +172,7 @@ class _Fetch:
         query = ldap.filter.filter_format(f"(&{style.group_filter}(member:{_IN_CHAIN}:=%s))", [dn])
         attribute = self._settings.group_name.lower()
         found = self._search(self._settings.where_groups_are, query, [attribute])
-        names = (
-            values[attribute][0].decode("utf-8", "replace") if values.get(attribute) else first_value(group)
-            for group, values in found
-        )
+        names = (name_of(group, values.get(attribute, ())) for group, values in found)
         return {name: (name,) for name in names}
 
 

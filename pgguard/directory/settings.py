@@ -1,7 +1,9 @@
 """Where groups come from, and how fresh they must be."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -84,6 +86,13 @@ class DirectorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         return (self.uri,) if isinstance(self.uri, str) else self.uri
 
     @property
+    def unprotected(self) -> tuple[str, ...]:
+        """The servers whose answers anybody on the way could change, and who decide about everybody's rights."""
+        if self.kind != "ldap" or self.start_tls or self.sasl_gssapi:
+            return ()
+        return tuple(uri for uri in self.uris if uri.startswith("ldap:") and not _is_loopback(uri))
+
+    @property
     def listens(self) -> bool:
         """Whether the server is asked to tell of changes; Active Directory has no syncrepl."""
         return self.kind == "ldap" and self.syncrepl and self.groups != "active_directory"
@@ -100,3 +109,11 @@ class DirectorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     @property
     def where_groups_are(self) -> str:
         return self.group_base or self.base
+
+
+def _is_loopback(uri: str) -> bool:
+    host = urlsplit(uri).hostname or "localhost"
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -21,7 +21,7 @@ class StaticSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, int, int] | None = None
         self._users: dict[str, Any] = {}
         self._parents: dict[str, list[str]] = {}
 
@@ -51,7 +51,7 @@ class StaticSource:
     def _read(self) -> None:
         try:
             status = self._path.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             if stamp == self._stamp:
                 return
             tree = yaml.safe_load(self._path.read_text(encoding="utf-8")) or {}

@@ -50,7 +50,9 @@ def test_several_realms_need_lines_that_keep_them_apart():
     assert people.refusal(Principal("b_alice", "A.TEST"), "b_alice") is None  # whoever gives names keeps them apart
 
 
-@pytest.mark.parametrize("line", ["alice", "alice app", "a@B c d", "/( app", r"/alice@A \1"])
+@pytest.mark.parametrize(
+    "line", ["alice", "alice app", "a@B c d", "/( app", r"/alice@A \1", r"/(a)(b)@C \2", r"alice@A \1"]
+)
 def test_a_line_that_means_nothing_is_an_error(line: str):
     with pytest.raises(MapError, match="line 1"):
         IdentityMap((line,), REALMS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -194,6 +195,33 @@ async def test_a_static_file_is_read_anew_when_it_changes(people_file: Path):
     people_file.write_text("users: {alice: {groups: [], disabled: true}}\n")
     found = await directory.watch("alice")
     assert (found.groups, found.disabled) == ((), True)
+
+
+async def test_a_static_file_that_changes_reaches_those_who_are_watched(people_file: Path):
+    """By rename, as editors and configuration management write: whole, and here of the very size and time."""
+    told: asyncio.Queue[Membership] = asyncio.Queue()
+    settings = DirectorySettings(kind="static", path=people_file, refresh=0.05)
+    directory = Directory(settings, asyncio.get_running_loop().time, told.put_nowait)
+    directory.start()
+    await directory.watch("alice")
+    other, before = people_file.with_name("other"), people_file.stat()
+    other.write_text(people_file.read_text().replace("[staff]", "[crew!]"))
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert other.stat().st_size == before.st_size
+    other.replace(people_file)
+    async with asyncio.timeout(10):
+        assert (await told.get()).groups == ("analysts", "crew!")
+    people_file.write_text("users: {alice: {disabled: true}}\n")
+    async with asyncio.timeout(10):
+        assert (await told.get()).disabled
+    await directory.close()
+
+
+async def test_a_server_asked_without_protection_is_warned_of(caplog: pytest.LogCaptureFixture):
+    directory = Directory(DirectorySettings(kind="ldap", uri="ldap://192.0.2.1", base="dc=test"), Clock())
+    directory.start()
+    assert "ldap://192.0.2.1 is asked without TLS" in caplog.text
+    await directory.close()
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """LDAP as a source, against a real slapd: each style of group, each way to bind, and what must not be believed."""
 
+import asyncio
+import socket
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from pgguard.directory.directory import Directory
 from pgguard.directory.errors import DirectoryError
-from pgguard.directory.lane import beside
-from pgguard.directory.ldap_source import LdapSource
+from pgguard.directory.lane import PATIENCE, beside
+from pgguard.directory.ldap_source import LdapSource, time_limit
 from pgguard.directory.membership import Membership
 from pgguard.directory.settings import DirectorySettings
 from pgguard.lab.certificates import Certificates
@@ -49,6 +53,14 @@ def test_posix_groups_by_name_and_by_number(slapd: Slapd, fetch: Fetch):
     slapd.add(slapd.group_dn("named"), objectClass=["posixGroup"], gidNumber=["6001"], memberUid=["unix", "other"])
     slapd.add(slapd.group_dn("foreign"), objectClass=["posixGroup"], gidNumber=["6002"], memberUid=["Unix"])
     assert fetch("unix", groups="posixgroup").groups == ("named", "primary")
+
+
+def test_a_group_of_several_names_is_called_as_in_its_dn(slapd: Slapd, fetch: Fetch):
+    """The first one that the server happened to give counted: which that is, is left to it."""
+    slapd.add_user("named")
+    entry = {"objectClass": ["groupOfNames"], "cn": ["aaa", "middle", "zzz"], "member": [slapd.user_dn("named")]}
+    slapd.add_many([(slapd.group_dn("middle"), entry)])
+    assert fetch("named").groups == ("middle",)
 
 
 def test_who_is_not_there_is_in_no_group(fetch: Fetch):
@@ -143,6 +155,27 @@ def test_a_certificate_of_the_right_authority_for_another_name_is_refused(server
                 LdapSource(place).fetch(["anyone"])
 
 
+def test_a_server_without_tls_is_not_asked_in_clear(servers: Path):
+    """Nor is the password sent: whoever is on the way could strip StartTLS off."""
+    with Slapd(servers / "slapd-clear") as own:
+        bind = {"bind_dn": own.admin_dn, "bind_password": own.admin_password}
+        place = DirectorySettings(kind="ldap", uri=own.uri, base=own.base, start_tls=True, **bind)
+        with pytest.raises(DirectoryError, match="no LDAP server answers"):
+            LdapSource(place).fetch(["anyone"])
+
+
+@pytest.mark.parametrize("scheme", ["ldap", "ldaps"])
+async def test_a_server_that_takes_connections_and_says_nothing_costs_its_time_limit(scheme: str):
+    """Of ldaps:// libldap itself never gives up: it waits for the rest of the handshake."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}"
+        settings = DirectorySettings(kind="ldap", uri=uri, base="dc=test", timeout=0.2)
+        directory = Directory(settings, time.monotonic)
+        async with asyncio.timeout(time_limit(settings) + PATIENCE + 2):
+            assert await directory.watch("anyone") is None
+        assert uri in (directory.error or "")
+
+
 def test_a_wrong_password_is_told_without_it(fetch: Fetch):
     with pytest.raises(DirectoryError, match="Invalid credentials") as refused:
         fetch("anyone", bind_password="not-the-password")
@@ -169,6 +202,21 @@ async def test_pgguard_binds_with_a_ticket_of_its_own(
     without = partial(fetch, "ticketed", sasl_gssapi=True, keytab=tmp_path / "missing.keytab", principal="stranger")
     with pytest.raises(DirectoryError, match="no ticket for LDAP"):
         await beside(without, 20)
+
+
+async def test_pgguards_own_ticket_is_renewed_by_itself(
+    slapd: Slapd, realm: Realm, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The KDC gives it one that lives for three seconds; libkrb5 would not use it any longer."""
+    realm.add_principal("renewer", options=["-maxlife", "3 seconds"])
+    slapd.add_user("renewed")
+    keytab = realm.keytab(tmp_path / "renewer.keytab", "renewer")
+    for key, value in realm.environment().items():
+        monkeypatch.setenv(key, value)
+    ask = partial(fetch, "renewed", sasl_gssapi=True, keytab=keytab, principal="renewer")
+    assert (await beside(ask, 20)).found
+    await asyncio.sleep(4)  # until it has ended: no event tells that
+    assert (await beside(ask, 20)).found
 
 
 # servers

@@ -37,3 +37,19 @@ def test_what_fits_is_taken():
     assert settings.uris == ("ldap://a", "ldap://b")
     assert settings.where_users_are == "ou=people,dc=test"
     assert settings.where_groups_are == "dc=test"
+
+
+@pytest.mark.parametrize(
+    ("changes", "unprotected"),
+    [
+        ({"uri": ("ldap://ldap.example.com", "ldap://localhost")}, ("ldap://ldap.example.com",)),
+        ({"uri": "ldap://192.0.2.1:3389"}, ("ldap://192.0.2.1:3389",)),
+        ({"uri": "ldap://127.1.2.3"}, ()),
+        ({"uri": "ldap://[::1]"}, ()),
+        ({"uri": "ldap://ldap.example.com", "start_tls": True}, ()),
+        ({"uri": "ldap://ldap.example.com", "sasl_gssapi": True, "keytab": Path("k")}, ()),
+        ({"uri": "ldaps://ldap.example.com"}, ()),
+    ],
+)
+def test_servers_whose_answers_anybody_could_change_are_known(changes: dict, unprotected: tuple[str, ...]):
+    assert DirectorySettings(**{"kind": "ldap", "base": "dc=test", **changes}).unprotected == unprotected
