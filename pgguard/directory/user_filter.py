@@ -2,17 +2,20 @@
 
 Theory of operation. The configured filter compares attributes with `{user}`: `(uid={user})`, or
 `(&(objectClass=person)(|(uid={user})(krbPrincipalName={user}@EXAMPLE.COM)))`. One search asks for many users at once;
-what comes back belongs to the user whose own comparison an entry's values meet, as LDAP compares: without case, and
-with runs of spaces as one (RFC 4518).
+what comes back belongs to the user whose own comparison an entry's values meet. LDAP compares without regard to case,
+to spaces around a value and to much else (RFC 4518), Kerberos exactly: the principals `alice`, `alice ` and one written
+with a Kelvin sign for its k may be three people. Here only the case of ASCII letters makes no difference.
 """
 
 import re
+import string
 from collections.abc import Iterable, Mapping
 
 import ldap.filter
 
 _COMPARISON = re.compile(r"\(([A-Za-z][\w;-]*)=([^()]*\{user\}[^()]*)\)")
 _PLACE = "{user}"
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 class UserFilter:
@@ -58,4 +61,4 @@ class UserFilter:
 
 
 def _alike(value: str) -> str:
-    return " ".join(value.split()).casefold()
+    return value.translate(_LOWER)

@@ -5,6 +5,7 @@ command a message and no parameters; the commands are those of console_commands.
 each event that its user may see. A client that does not take what is written to it is left.
 """
 
+import asyncio
 import json
 import struct
 
@@ -32,6 +33,7 @@ _UNTAKEN = 16 << 20
 _NAMES = 1000
 """Prepared statements and portals of one session."""
 _CHANNEL = "holds"
+_LOOK_SECONDS = 1.0
 
 
 class _Portal(msgspec.Struct):
@@ -62,6 +64,7 @@ class Console:
     async def run(self) -> None:
         """Answer until the client goes."""
         self._welcome()
+        watch = asyncio.create_task(self._end_when_barred())
         try:
             while await self._one():
                 pass
@@ -70,8 +73,16 @@ class Console:
         except EndpointClosed:
             pass
         finally:
+            watch.cancel()
             self._listen(False)
             self._client.close()
+
+    async def _end_when_barred(self) -> None:
+        """The session ends with its ticket or account also while nothing is asked of it."""
+        while (refusal := self._barred()) is None:  # noqa: ASYNC110  # time passes, and tells no event
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._write(refusal_error(refusal, "FATAL"))
+        self._client.close()
 
     def _welcome(self) -> None:
         settings = {"server_version": "15.0 (pgguard console)", "client_encoding": "UTF8", "DateStyle": "ISO, MDY"}

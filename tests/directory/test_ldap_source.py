@@ -1,12 +1,14 @@
 """LDAP as a source, against a real slapd: each style of group, each way to bind, and what must not be believed."""
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import ldap
 import pytest
 
 from pgguard.directory.directory import Directory
@@ -92,6 +94,40 @@ def test_a_name_with_special_characters_is_found(slapd: Slapd, fetch: Fetch):
     slapd.add_user(name)
     slapd.add_group("odd, group", users=[name])
     assert fetch(name).groups == ("odd, group",)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("kate mueller", True),
+        ("Kate MUELLER", True),
+        ("kate mueller ", False),
+        (" kate mueller", False),
+        ("kate  mueller", False),
+        ("\u212aate mueller", False),
+        ("\uff4bate mueller", False),
+        ("kate\u00a0mueller", False),
+        ("ka\u00adte mueller", False),
+    ],
+    ids=[
+        "exact",
+        "case",
+        "space after",
+        "space before",
+        "two spaces",
+        "kelvin",
+        "fullwidth",
+        "no-break",
+        "soft hyphen",
+    ],
+)
+def test_whom_ldap_takes_for_another_gets_nobodys_groups(slapd: Slapd, fetch: Fetch, name: str, found: bool):
+    """LDAP finds her entry for each of these; to Kerberos, which has let them in, they are other people."""
+    with contextlib.suppress(ldap.ALREADY_EXISTS):
+        slapd.add_user("kate mueller")
+        slapd.add_group("mills", users=["kate mueller"])
+    seen = fetch(name)
+    assert (seen.found, seen.groups) == (found, ("mills",) if found else ())
 
 
 def test_two_entries_of_one_name_tell_nothing(slapd: Slapd, fetch: Fetch):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import psycopg
 import pytest
 
 from pgguard.lab.lab import Lab, Plan
-from tests.e2e.conftest import connected
+from pgguard.lab.terminal import PSQL, Terminal
+from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, connected
 from tests.e2e.psql import run_psql
 
 _RULES = """
@@ -128,3 +130,20 @@ def test_psycopg_works_with_its_transactions(lab: Lab, as_user: Callable[[str], 
             first, second = console.execute("show stats"), console.execute("help")
             assert first.fetchall()
             assert second.fetchall()
+
+
+def test_a_console_ends_with_its_ticket_also_while_nothing_is_asked(lab: Lab, tmp_path: Path):
+    """One that only listens was left open until its next command."""
+    short = lab.realm.kinit("alice", tmp_path / "short", lifetime="3s")
+    environment = {**lab.environment("alice"), "KRB5CCNAME": f"FILE:{short}", "PGDATABASE": "pgguard"}
+    with Terminal(PSQL, environment, prompt=WITH_OR_WITHOUT_CONNECTION) as terminal:
+        terminal.until_prompt()
+        assert "LISTEN" in terminal.enter("listen holds;")
+        _until_alone(lab)
+        assert 'FATAL:  the Kerberos ticket of "alice@PGGUARD.TEST" has ended' in terminal.enter("show holds;")
+
+
+def _until_alone(lab: Lab) -> None:
+    deadline = time.monotonic() + 20
+    while "console_sessions||1" not in _console(lab, "dora", "show stats").stdout:  # dora's own
+        assert time.monotonic() < deadline, "the console stays"

@@ -233,6 +233,19 @@ def test_several_realms_without_a_map_keep_pgguard_from_starting(realms: Realms,
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("name", ["*", "al*", "alice)(uid=*", "*)(|(uid=alice", "alice ", "uid=alice,ou=people"])
+def test_a_principal_whose_name_is_a_filter_gets_nobodys_groups(realms: Realms, tmp_path: Path, name: str):
+    """The whole way: the KDC has such a principal, the map lets it be the user of its name, and LDAP is asked for it."""
+    lab = realms.lab
+    lab.realm.add_principal(name.replace(" ", r"\ "))
+    ccache = lab.realm.kinit(name.replace(" ", r"\ "), tmp_path / "odd")
+    lab.postgres.run(f'create role "{name}" login superuser')
+    theirs = {**realms.alice, "KRB5CCNAME": f"FILE:{ccache}", "PGUSER": name}
+    done = psql_with(theirs, "select current_setting('pgguard.principal')", "select count(*) from sales.orders")
+    assert done.stdout in {f"{name}@PGGUARD.TEST\n", ""}
+    assert "ERROR:  42501" in done.stderr or done.returncode == 2
+
+
 # the end
 
 
@@ -248,6 +261,7 @@ def test_a_statement_that_runs_when_the_ticket_ends_is_the_last_one(tickets: Lab
         assert "\n64\n" not in shown
 
 
+@pytest.mark.slow
 def test_grace_is_given_once_the_ticket_has_ended_and_no_longer(own_lab: Callable[..., Lab], tmp_path: Path):
     lab = own_lab("kerberos.grace=4")
     short = lab.realm.kinit("alice", tmp_path / "short", lifetime="3s")
