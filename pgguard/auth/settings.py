@@ -24,7 +24,11 @@ class KerberosSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """TLS towards clients. `client_ca`: certificates are asked for, in addition to the ticket."""
+    """TLS towards clients; the files are read anew when they change.
+
+    `client_ca`: authorities of clients' certificates. Where it is named, nobody comes in without a certificate of
+    theirs, in addition to the ticket: connections without TLS, GSS-encrypted ones among them, are refused.
+    """
 
     certificate: Path
     key: Path

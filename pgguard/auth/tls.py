@@ -1,5 +1,6 @@
 """TLS contexts: towards clients (server side) and towards the database (client side)."""
 
+import contextlib
 import ssl
 
 from pgguard.auth.settings import DatabaseSettings, TlsSettings
@@ -28,6 +29,37 @@ def client_facing(settings: TlsSettings) -> ssl.SSLContext:
             f'[tls] certificate "{settings.certificate}" with key "{settings.key}" cannot be used: {error}'
         ) from error
     return context
+
+
+_NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME (X509_VERIFY_PARAM_set_flags(3)), which the ssl module does not name."""
+
+
+def validity(settings: TlsSettings) -> tuple[float, float]:
+    """When the server's certificate begins and ends, in seconds since 1970. Raises TlsError.
+
+    It is asked of a client that trusts this one certificate, in memory: the ssl module reads no file's dates.
+    """
+    context = client_facing(settings)
+    context.verify_mode = ssl.CERT_NONE
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+    client.load_verify_locations(settings.certificate)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(to_client, to_server)
+    theirs = context.wrap_bio(to_server, to_client, server_side=True)
+    try:
+        for side in (ours, theirs) * 3:
+            with contextlib.suppress(ssl.SSLWantReadError):  # the other side's turn
+                side.do_handshake()
+    except ssl.SSLCertVerificationError as error:
+        raise TlsError(f'"{settings.certificate}": {error.verify_message}') from error
+    except ssl.SSLError as error:
+        raise TlsError(f'"{settings.certificate}": {error.reason}') from error
+    certificate = ours.getpeercert() or {}
+    begins, ends = (ssl.cert_time_to_seconds(str(certificate[name])) for name in ("notBefore", "notAfter"))
+    return begins, ends
 
 
 def database_facing(settings: DatabaseSettings) -> ssl.SSLContext | None:

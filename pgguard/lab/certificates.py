@@ -26,7 +26,11 @@ class Certificates:
                 "req", "-x509", *EC_KEY, "-days", _DAYS, "-subj", "/CN=pgguard lab authority",
                 "-keyout", str(self._authority_key), "-out", str(self.authority),
             )  # fmt: skip
-        self.certificate, self.key = self.issue("localhost", alternative=_names_of_localhost())
+        self.certificate, self.key = self.server("localhost")
+
+    def server(self, name: str) -> tuple[Path, Path]:
+        """Another certificate (and its key) for localhost, in files that begin with `name`."""
+        return self.issue(name, alternative=_names_of_localhost())
 
     def issue(
         self, name: str, *, alternative: str | None = None, extensions: str = "", new_key: Sequence[str] = EC_KEY

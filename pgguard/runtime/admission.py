@@ -68,7 +68,8 @@ class Door:
         Raises NotAdmitted, and ProtocolViolation, LayerBroken or EndpointClosed where there is nobody to answer.
         """
         tls = self.tls
-        doorway = Doorway(tls=tls is not None)
+        certified = tls is not None and tls.verify_mode is ssl.CERT_REQUIRED
+        doorway = Doorway(tls=tls is not None, certified=certified)
         accepted = None
         if tls is not None and (await endpoint.peek(1))[0] == _TLS_HANDSHAKE:
             await self._direct_tls(endpoint, tls)

@@ -7,7 +7,6 @@ folder is looked at and not written to, and no port is taken. One check's failur
 import asyncio
 import os
 import shutil
-import ssl
 import time
 from collections.abc import Iterator
 
@@ -21,7 +20,7 @@ from pgguard.audit.shipping.shipper import try_target
 from pgguard.auth.acceptor import Acceptor, KerberosError
 from pgguard.auth.identity import IdentityMap, MapError
 from pgguard.auth.settings import TlsSettings
-from pgguard.auth.tls import TlsError, client_facing, database_facing
+from pgguard.auth.tls import TlsError, client_facing, database_facing, validity
 from pgguard.directory.directory import make_source
 from pgguard.directory.errors import DirectoryError
 from pgguard.directory.lane import PATIENCE, beside
@@ -105,43 +104,24 @@ def _kerberos_advice(message: str, principal: str) -> str:
 def _tls(config: Config) -> Iterator[Finding]:
     if config.tls is not None:
         try:
-            context = client_facing(config.tls)
+            client_facing(config.tls)
         except TlsError as error:
             yield Finding("TLS", False, str(error), "name a PEM certificate chain and its key in [tls]")
         else:
-            yield _expiry(config.tls, context)
+            yield _expiry(config.tls)
 
 
-def _expiry(settings: TlsSettings, context: ssl.SSLContext) -> Finding:
-    """A handshake with ourselves, in memory, by a client that trusts this one certificate."""
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.check_hostname = False
-    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    client.load_verify_locations(settings.certificate)
-    context.verify_mode = ssl.CERT_NONE
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ours = client.wrap_bio(to_client, to_server)
-    theirs = context.wrap_bio(to_server, to_client, server_side=True)
-    advice = f'renew "{settings.certificate}", and restart pgguard'
+def _expiry(settings: TlsSettings) -> Finding:
+    advice = f'renew "{settings.certificate}"; pgguard takes the new one by itself'
     try:
-        for _ in range(3):
-            for side in (ours, theirs):
-                _step(side)
-    except ssl.SSLCertVerificationError as error:
-        return Finding("TLS", False, f'"{settings.certificate}": {error.verify_message}', advice)
-    except ssl.SSLError as error:
-        return Finding("TLS", False, f'"{settings.certificate}": {error.reason}', advice)
-    certificate = ours.getpeercert() or {}
-    left = ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()
+        begins, ends = validity(settings)
+    except TlsError as error:
+        return Finding("TLS", False, str(error), advice)
+    left = ends - time.time()
+    if begins > time.time() or left < 0:
+        return Finding("TLS", False, f'"{settings.certificate}" is not valid at this time', advice)
     what = f"the certificate ends in {int(left // _DAY)} days"
     return Finding("TLS", left > _EXPIRES_SOON, what, "" if left > _EXPIRES_SOON else advice)
-
-
-def _step(side: ssl.SSLObject) -> None:
-    try:
-        side.do_handshake()
-    except ssl.SSLWantReadError:
-        return  # the other side's turn
 
 
 def _audit(config: Config) -> Iterator[Finding]:

@@ -148,17 +148,22 @@ class Endpoint(asyncio.Protocol):
         layer = TlsLayer(context, server_side=server_side, hostname=hostname)
         self._raw = []
         data = first
-        while not layer.handshake(data):
-            self.transport.write(layer.outgoing())
+        while not self._shake_hands(layer, data):
             while not self._raw:
                 await self._more()
             data = b"".join(self._raw)
             self._raw.clear()
-        self.transport.write(layer.outgoing())
         rest, self._raw = b"".join(self._raw), None
         self.layer = layer
         self.data_received(rest)  # what came behind the handshake in the same piece
         return layer
+
+    def _shake_hands(self, layer: TlsLayer, data: bytes) -> bool:
+        """Go on; whether the handshake is complete. A peer that is refused is told why, by a TLS alert."""
+        try:
+            return layer.handshake(data)
+        finally:
+            self.transport.write(layer.outgoing())
 
     def take_buffer(self) -> bytes:
         """Everything read and not used."""

@@ -16,7 +16,6 @@ from pgguard.audit.upkeep import Upkeep
 from pgguard.auth.acceptor import Acceptor, KerberosError
 from pgguard.auth.identity import IdentityMap
 from pgguard.auth.layers import LayerBroken
-from pgguard.auth.tls import client_facing
 from pgguard.directory.directory import Directory
 from pgguard.directory.membership import Membership
 from pgguard.holds.desk import Desk
@@ -49,6 +48,7 @@ from pgguard.runtime.peers import Peers
 from pgguard.runtime.rulebook import Rulebook
 from pgguard.runtime.service_login import connect_as_service
 from pgguard.runtime.shipping import Shipping
+from pgguard.runtime.tls_files import TlsFiles
 from pgguard.runtime.watch_page import WatchPage
 from pgguard.session.refusing import refusal_error
 from pgguard.wire.backend import KeyData
@@ -100,8 +100,7 @@ class Server:
         loop = asyncio.get_running_loop()
         audit = AuditLog(config.audit, timestamp())
         acceptor = Acceptor(config.kerberos)
-        tls = None if config.tls is None else client_facing(config.tls)
-        self._door = Door(acceptor, IdentityMap(config.kerberos.map, acceptor.realms), tls)
+        self._door = Door(acceptor, IdentityMap(config.kerberos.map, acceptor.realms), None)
         self._peers = Peers(config.peers)
         self._client_addresses = ClientAddresses(config.listen.proxy_from)
         directory = Directory(config.directory, loop.time, self._membership_changed)
@@ -120,6 +119,7 @@ class Server:
             isolation=Isolation(config.limits.analysis_seconds),
             metrics=Metrics(),
         )
+        self._tls_files = TlsFiles(config, self._door, self._house.databases)
         self._connections: dict[KeyData, Connection] = {}
         self._consoles: set[Console] = set()
         self._ending: Refusal | None = None
@@ -141,6 +141,7 @@ class Server:
             await self._watch_page.start()
         if self._config.rules.watch:
             self.spawn(self._watch_rules())
+        self.spawn(self._tls_files.watch())
         self.spawn(self._keep_audit())
         self._shipping.start()
         _log.info("accepting connections on %s port %d", self._config.listen.host, self._config.listen.port)
@@ -352,6 +353,7 @@ class Server:
         rules = (("", {"identity": house.rulebook.current.identity}, 1),)
         yield Family("rules_info", "gauge", "The identity of the rules in force.", rules, "max")
         yield from self._shipping.families()
+        yield from self._tls_files.families()
         yield counter("rules_reload_failures_total", "Reloads that left the old rules.", house.rulebook.failures)
 
     def _troubles(self) -> list[str]:
@@ -409,6 +411,7 @@ class Server:
     async def hang_up(self) -> None:
         """SIGHUP: reload, and go on in a fresh audit file."""
         self._house.audit.reopen()
+        self._tls_files.reload()
         self._reload_rules()
 
     async def stop(self, hurry: asyncio.Event) -> None:

@@ -66,10 +66,15 @@ class Startup(msgspec.Struct, frozen=True):
 
 
 class Doorway:
-    """One client's way through the door: feed it each untyped packet, do what it says."""
+    """One client's way through the door: feed it each untyped packet, do what it says.
 
-    def __init__(self, *, tls: bool) -> None:
+    `tls`: whether there is TLS; `certified`: whether only clients with a certificate may come in, which TLS has asked
+    for.
+    """
+
+    def __init__(self, *, tls: bool, certified: bool = False) -> None:
         self._tls = tls
+        self._certified = certified
         self.transport = Transport.PLAIN
 
     def take(self, packet: FirstPacket, behind: int) -> Next | CancelRequest | Startup:
@@ -81,11 +86,13 @@ class Doorway:
             case CancelRequest():
                 return packet
             case StartupMessage():
+                if self._certified and self.transport is not Transport.TLS:
+                    raise _turned_away("connection requires a valid client certificate")  # as PostgreSQL says
                 return read_startup(packet)
             case SslRequest():
                 return self._encryption("SSLRequest", behind, Next.START_TLS if self._tls else Next.ANSWER_NO)
             case GssEncRequest():
-                return self._encryption("GSSENCRequest", behind, Next.START_GSS)
+                return self._encryption("GSSENCRequest", behind, Next.ANSWER_NO if self._certified else Next.START_GSS)
 
     def _encryption(self, request: str, behind: int, answer: Next) -> Next:
         if self.transport is not Transport.PLAIN:
