@@ -55,6 +55,11 @@ class Board:
             if (posted := self._posted.get(probe.name)) is not None and now - posted.at <= _PERIODS * probe.every
         }
 
+    def ages(self) -> dict[str, float]:
+        """By probe, the seconds since its value was asked for; without those that have none."""
+        now = self._clock()
+        return {name: now - posted.at for name, posted in self._posted.items()}
+
     def use(self, probes: Mapping[str, Probe]) -> None:
         """Poll these and no others. A new or changed one has no value before its first answer."""
         wanted = set(probes.values())

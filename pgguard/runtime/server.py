@@ -350,6 +350,8 @@ class Server:
         ages = tuple(("", {"database": name}, age) for name, age in sorted(house.catalogs.ages().items()))
         yield Family("catalog_age_seconds", "gauge", "Since a catalog was last confirmed.", ages, "max")
         yield gauge("probes_failing", "Probes whose last look failed.", len(house.probes.errors), "max")
+        ages = tuple(("", {"probe": name}, age) for name, age in sorted(house.probes.ages().items()))
+        yield Family("probe_age_seconds", "gauge", "Since a probe's value was asked for.", ages, "max")
         rules = (("", {"identity": house.rulebook.current.identity}, 1),)
         yield Family("rules_info", "gauge", "The identity of the rules in force.", rules, "max")
         yield from self._shipping.families()

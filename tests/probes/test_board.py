@@ -268,6 +268,7 @@ async def test_a_value_older_than_three_periods_is_none(board: Board, tmp_path: 
     assert board.fresh() == {"flag": False}
     board._clock.now = 180.1
     assert board.fresh() == {}
+    assert board.ages() == {"flag": 180.1}
 
 
 async def test_a_probe_that_fails_has_no_value_and_says_why(board: Board):
