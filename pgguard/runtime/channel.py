@@ -10,7 +10,7 @@ import logging
 import struct
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -113,11 +113,10 @@ class Channel(asyncio.Protocol):
     async def _carry_out(self, order: Order, number: int) -> None:
         """`number`: of the question; 0 where nobody waits for an answer."""
         try:
-            answer: Any = await self._handle(order)
+            answer = await self._handle(order)
+            if number:
+                self._send(_Frame.ANSWER, number, answer)
         except Exception as error:  # noqa: BLE001  # the other process learns of it, and orders go on
             _log.exception("order %s failed", type(order).__name__)
             if number:
                 self._send(_Frame.FAILURE, number, f"{type(error).__name__}: {error}")
-            return
-        if number:
-            self._send(_Frame.ANSWER, number, answer)

@@ -7,7 +7,6 @@ directory, catalogs, rules) is read from them when the page is asked for, so tha
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -53,7 +52,7 @@ class Histogram:
         self._counts[bisect_left(self._bounds, seconds)] += 1
         self._sum += seconds
 
-    def samples(self, labels: Labels = MappingProxyType({})) -> Iterator[tuple[str, Labels, float]]:
+    def samples(self, **labels: str) -> Iterator[tuple[str, Labels, float]]:
         reached = 0
         for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
             reached += count
@@ -121,7 +120,7 @@ class Metrics:
             "hold_seconds",
             "histogram",
             "How long statements waited for people, by how that ended.",
-            tuple(sample for ending, waits in self._waits.items() for sample in waits.samples({"ended": ending})),
+            tuple(sample for ending, waits in self._waits.items() for sample in waits.samples(ended=ending)),
         )
         yield counter("logins_refused_total", "Logins that were turned away.", self.logins_refused)
         yield counter("audit_failures_total", "Records that could not be written.", self.unrecorded)

@@ -412,7 +412,10 @@ class Server:
 
     async def hang_up(self) -> None:
         """SIGHUP: reload, and go on in a fresh audit file."""
-        self._house.audit.reopen()
+        try:
+            self._house.audit.reopen()
+        except AuditUnavailable as error:
+            _log.error("the audit log was not reopened: %s", error)  # told in full
         self._tls_files.reload()
         self._reload_rules()
 

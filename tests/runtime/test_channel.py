@@ -29,6 +29,8 @@ class End:
                 raise LookupError("who is that?")
             case Enter(Place("sleeper", _)):
                 await self.never.wait()
+            case Enter(Place("mute", _)):
+                return object()
         return f"answer {len(self.orders)}"
 
 
@@ -62,7 +64,9 @@ async def test_a_failure_is_told_to_whoever_asked(ends: tuple[End, End], caplog:
     with pytest.raises(ChannelError, match=r"LookupError: who is that\?"):
         await ends[0].channel.ask(Enter(Place("nobody", None)), str, 10)
     assert "order Enter failed" in caplog.text
-    assert await ends[0].channel.ask(HoldChanged(7), str, 10) == "answer 2"
+    with pytest.raises(ChannelError, match="Encoding objects of type object is unsupported"):
+        await ends[0].channel.ask(Enter(Place("mute", None)), str, 10)
+    assert await ends[0].channel.ask(HoldChanged(7), str, 10) == "answer 3"
 
 
 async def test_nobody_waits_for_ever(ends: tuple[End, End]):

@@ -1,6 +1,8 @@
 """What several workers have counted, as one page."""
 
-from pgguard.runtime.metrics import Family, Histogram, counter, exposition, gauge
+import msgspec
+
+from pgguard.runtime.metrics import Family, Histogram, Metrics, counter, exposition, gauge
 from pgguard.runtime.orders import Report
 from pgguard.runtime.totals import lasting, together
 
@@ -42,6 +44,14 @@ def test_what_a_dead_worker_counted_stays_and_what_it_saw_does_not():
     assert "\npgguard_sessions 2\n" in page
     assert "\npgguard_age 1\n" in page
     assert 'identity="a"' not in page
+
+
+def test_whatever_is_counted_can_be_told_to_the_supervisor():
+    """Labels of another kind of mapping could not: such a worker had nothing to tell, and was taken for one that hangs."""
+    report = Report(tuple(Metrics().families()))
+    assert exposition(msgspec.msgpack.decode(msgspec.msgpack.encode(report), type=Report).families) == exposition(
+        report.families
+    )
 
 
 def test_a_large_counter_keeps_its_digits():
