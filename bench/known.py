@@ -1,6 +1,6 @@
 """What a known statement costs pgguard itself: one process, no sockets, no other program to wait for.
 
-    python bench/known.py [seconds] [--profile]
+    python -m bench.known [seconds] [--profile]
 
 A session of pgbench's prepared select (Bind, Execute, Sync as one piece; the answer as one piece) against a hundred
 rules, half of which are about the table that is read, with the audit written to a file. `--profile` prints where the
@@ -25,6 +25,7 @@ from pgguard.cli._common import read_catalog
 from pgguard.directory.directory import Directory
 from pgguard.directory.settings import DirectorySettings
 from pgguard.holds.desk import Desk
+from pgguard.holds.sqlite_store import SqliteStore
 from pgguard.model.context import Principal, Ticket, Transport
 from pgguard.probes.board import Board
 from pgguard.runtime.backend import BackendConnection, Databases
@@ -35,6 +36,7 @@ from pgguard.runtime.endpoint import Endpoint
 from pgguard.runtime.facts_cache import FactsCache
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.isolation import Isolation
+from pgguard.runtime.known_people import KnownPeople
 from pgguard.runtime.login import Login
 from pgguard.runtime.metrics import Metrics
 from pgguard.runtime.rulebook import Rulebook
@@ -48,6 +50,7 @@ STATE = (
     b"1\0\0\0\x042\0\0\0\4" + backend.data_row(_ROW) + backend.command_complete("SELECT 1") + b"3\0\0\0\4" * 2 + READY
 )
 ANSWER = b"2\0\0\0\4" + backend.data_row(("Ann",)) + backend.command_complete("SELECT 1") + READY
+PIECE = frontend.bind(b"", b"p", (b"7",)) + frontend.execute(b"") + frontend.sync()
 
 _SLICE = 20
 
@@ -78,13 +81,16 @@ def make_house(folder: Path) -> House:
         audit=AuditSettings(folder / "audit.jsonl"),
     )
     clock = time.monotonic
+    directory = Directory(config.directory, clock)
+    people = KnownPeople(directory)
     house = House(
         config=config,
         rulebook=Rulebook(config.rules.path, None),
-        directory=Directory(config.directory, clock),
+        directory=directory,
         probes=Board(_connect, clock),
         audit=AuditLog(config.audit, timestamp()),
-        desk=Desk(lambda _: None, lambda *_: None),
+        people=people,
+        desk=Desk(SqliteStore(folder / "holds.sqlite"), "bench", people, lambda *_: None),
         databases=Databases(config.database),
         catalogs=Catalogs(_connect, 60.0),
         cache=FactsCache(1 << 24),
@@ -102,38 +108,46 @@ async def _connect(database: str) -> Any:
 
 def _transactions(connection: Connection, seconds: float) -> tuple[float, float]:
     """One after the other, for so long: microseconds of processor for one, in the best and the middle slice."""
-    piece = frontend.bind(b"", b"p", (b"7",)) + frontend.execute(b"") + frontend.sync()
     end, slices = time.perf_counter() + seconds, []
     while time.perf_counter() < end:
         began = time.process_time()
         for _ in range(_SLICE):
-            connection.from_client(piece)
-            connection.from_database(ANSWER)
+            run(connection)
         slices.append((time.process_time() - began) / _SLICE * 1e6)
     return min(slices), statistics.median(slices)
 
 
+async def prepared(house: House) -> tuple[Connection, Sink]:
+    """Alice's session with the statement prepared and run once, and what her client has got."""
+    await house.directory.watch("alice")
+    login = Login(
+        "s1", "alice", Principal("alice", "EXAMPLE.COM"), Ticket(time.time() + 36000), "shop", "127.0.0.1",
+        Transport.PLAIN,
+    )  # fmt: skip
+    client, server = Endpoint(), Endpoint()
+    to_client = Sink()
+    client.connection_made(cast("asyncio.Transport", to_client))
+    server.connection_made(cast("asyncio.Transport", Sink()))
+    database = BackendConnection("localhost", server, ServerLogin("alice", "", encrypted=False, gss=None))
+    connection = Connection(house, login, client, database)
+    connection.from_client(frontend.parse(b"p", TEXT) + frontend.sync())
+    connection.from_database(STATE)
+    connection.from_database(b"1\0\0\0\4" + READY)
+    run(connection)
+    if to_client.pieces[-1] != ANSWER:
+        raise SystemExit(f"the first transaction went wrong: {to_client.pieces}")
+    return connection, to_client
+
+
+def run(connection: Connection) -> None:
+    """The statement once more."""
+    connection.from_client(PIECE)
+    connection.from_database(ANSWER)
+
+
 async def main(seconds: float, *, profile: bool) -> None:
     with tempfile.TemporaryDirectory() as name:
-        house = make_house(Path(name))
-        await house.directory.watch("alice")
-        login = Login(
-            "s1", "alice", Principal("alice", "EXAMPLE.COM"), Ticket(time.time() + 36000), "shop", "127.0.0.1",
-            Transport.PLAIN,
-        )  # fmt: skip
-        client, server = Endpoint(), Endpoint()
-        to_client, to_server = Sink(), Sink()
-        client.connection_made(cast("asyncio.Transport", to_client))
-        server.connection_made(cast("asyncio.Transport", to_server))
-        database = BackendConnection("localhost", server, ServerLogin("alice", "", encrypted=False, gss=None))
-        connection = Connection(house, login, client, database)
-        connection.from_client(frontend.parse(b"p", TEXT) + frontend.sync())
-        connection.from_database(STATE)
-        connection.from_database(b"1\0\0\0\4" + READY)
-        connection.from_client(frontend.bind(b"", b"p", (b"7",)) + frontend.execute(b"") + frontend.sync())
-        connection.from_database(ANSWER)
-        if to_client.pieces[-1] != ANSWER:
-            raise SystemExit(f"the first transaction went wrong: {to_client.pieces}")
+        connection, _ = await prepared(make_house(Path(name)))
         profiler = cProfile.Profile()
         if profile:
             profiler.enable()

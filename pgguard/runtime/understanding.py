@@ -8,6 +8,7 @@ session's own connection, which alone sees its temporary tables and its uncommit
 with the error that PostgreSQL would give.
 """
 
+import operator
 from collections.abc import Generator
 from typing import Any
 
@@ -111,7 +112,10 @@ class Understanding:
         self._uses = []
         found = yield from self._facts(request, _decode(request.text))
         found = yield from self._with_named(request, names, found)
-        return found if request.meaning is None else tuple(self._as_ever(facts, request.meaning) for facts in found)
+        if request.meaning is None:
+            return found
+        ever = tuple(self._as_ever(facts, request.meaning) for facts in found)
+        return found if all(map(operator.is_, ever, found)) else ever  # the same tuple is decided already (recent.py)
 
     def _as_ever(self, facts: Facts, meaning: Meaning) -> Facts:
         """With all that the prepared statement has meant since its preparation: the database may still take it so."""
