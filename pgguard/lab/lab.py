@@ -49,8 +49,13 @@ class Plan:
     `sql`: files run by the superuser on the database. `rules`: used where they are; None: a copy of the demo's.
     `db_role`: the role in which the proxy logs in for everybody; empty: a role named after each user. Roles that the
     files do not create become superusers: then the rules alone decide.
+    <<<<<<< HEAD
     `settings`: `section.key=value` of the proxy's configuration. `services`: principals with a key in its keytab.
     `certificates`: people may also get their tickets with a certificate (PKINIT).
+    =======
+    `settings`: `section.key=value` of the proxy's configuration. `binaries`: the folder with initdb and postgres; None:
+    the newest that Debian has installed here.
+    >>>>>>> d84e1e0 (Compare PostgreSQL 13 to 18 as servers with and without pgguard, and let the lab run any of them)
     """
 
     folder: Path
@@ -64,6 +69,7 @@ class Plan:
     certificates: bool = False
     proxy: bool = True
     postgres_settings: dict[str, str] = field(default_factory=dict)
+    binaries: Path | None = None
 
 
 class _Server(Protocol):
@@ -106,7 +112,7 @@ class Lab:
         self._up(self.slapd)
         self._add_people()
         settings = {**THROWAWAY, **self.plan.postgres_settings}
-        self.postgres = Postgres(self.servers / "postgres", settings=settings, tied=self._tied)
+        self.postgres = Postgres(self.servers / "postgres", self.plan.binaries, settings, tied=self._tied)
         self._up(self.postgres)
         self._fill_database()
         self.proxy = Proxy(self.config, free_port(), self.realm.environment(), tied=self._tied)
@@ -173,9 +179,8 @@ class Lab:
             if not self.postgres.has_role(role):
                 self.postgres.run(f"create role {quote_identifier(role)} login superuser")
         if not self.postgres.has_role(_SERVICE_ROLE):
-            self.postgres.run(
-                f"create role {_SERVICE_ROLE} login; grant pg_monitor, pg_read_all_data to {_SERVICE_ROLE}"
-            )
+            rights = "pg_monitor, pg_read_all_data" if self.postgres.version >= 14 else "pg_monitor"
+            self.postgres.run(f"create role {_SERVICE_ROLE} login; grant {rights} to {_SERVICE_ROLE}")
 
     def _write_config(self) -> None:
         sections: Sections = {
