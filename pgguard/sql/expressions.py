@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from pglast import ast
-from pglast.enums import A_Expr_Kind, SubLinkType
+from pglast.enums import A_Expr_Kind, SQLValueFunctionOp, SubLinkType
 
 from pgguard.model.control import FetchCursor
 from pgguard.model.sqlstate import SqlState
@@ -19,7 +19,26 @@ from pgguard.sql.environment import Opaque, Unresolved
 from pgguard.sql.level import Level, settled
 from pgguard.sql.overloads import Candidate
 from pgguard.sql.scope import Item, RelationItem
-from pgguard.sql.types import ANYTHING, BIGINT, BIT, BOOLEAN, DOUBLE, INTEGER, NUMERIC, REAL, RECORD, TEXT, UNKNOWN, XML
+from pgguard.sql.types import (
+    ANYTHING,
+    BIGINT,
+    BIT,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    INTEGER,
+    NAME,
+    NUMERIC,
+    REAL,
+    RECORD,
+    TEXT,
+    TIME,
+    TIMESTAMP,
+    TIMESTAMPTZ,
+    TIMETZ,
+    UNKNOWN,
+    XML,
+)  # fmt: skip
 
 _TRANSPARENT: dict[type, int] = {
     ast.CaseWhen: ANYTHING, ast.GroupingFunc: INTEGER, ast.GroupingSet: ANYTHING, ast.JsonReturning: ANYTHING,
@@ -40,7 +59,7 @@ _CONVERTING: dict[type, int] = {
 _LEAVES: dict[type, int] = {
     ast.A_Star: ANYTHING, ast.BitString: BIT, ast.Boolean: BOOLEAN, ast.Float: NUMERIC, ast.Integer: INTEGER,
     ast.JsonFormat: ANYTHING, ast.ParamRef: ANYTHING, ast.SetToDefault: UNKNOWN,
-    ast.SQLValueFunction: ANYTHING, ast.String: UNKNOWN, ast.TypeName: ANYTHING,
+    ast.String: UNKNOWN, ast.TypeName: ANYTHING,
 }  # fmt: skip
 """Node classes that hold nothing, with the type they give. A parameter's type is the client's to declare."""
 
@@ -223,6 +242,7 @@ def _field(type_: int, name: str, level: Level) -> int:
     for candidate in found:
         if isinstance(candidate.target, Function) and types.converts(catalog, type_, candidate.types[0]):
             functions.report(level.env, candidate.target, ())
+            functions.convert(level.env, type_, candidate.types[0], "i")
     return functions.result_of(level.env, found, called.types)
 
 
@@ -263,7 +283,7 @@ def function_call(node: ast.FuncCall, level: Level) -> tuple[list[Candidate], in
     found = functions.call(level.env, called)
     if not found:
         return found, types.named_by(level.env, called.parts) or ANYTHING
-    return found, functions.result_of(level.env, found, given)
+    return found, ANYTHING if functions.may_be_cast(level.env, called) else functions.result_of(level.env, found, given)
 
 
 def _sort_by(node: ast.SortBy, level: Level) -> int:
@@ -490,6 +510,25 @@ def _constant(node: ast.A_Const, level: Level) -> int:
     return types.of_constant(node)
 
 
+_VALUES: dict[object, int] = {
+    SQLValueFunctionOp.SVFOP_CURRENT_DATE: DATE,
+    SQLValueFunctionOp.SVFOP_CURRENT_TIME: TIMETZ,
+    SQLValueFunctionOp.SVFOP_CURRENT_TIME_N: TIMETZ,
+    SQLValueFunctionOp.SVFOP_CURRENT_TIMESTAMP: TIMESTAMPTZ,
+    SQLValueFunctionOp.SVFOP_CURRENT_TIMESTAMP_N: TIMESTAMPTZ,
+    SQLValueFunctionOp.SVFOP_LOCALTIME: TIME,
+    SQLValueFunctionOp.SVFOP_LOCALTIME_N: TIME,
+    SQLValueFunctionOp.SVFOP_LOCALTIMESTAMP: TIMESTAMP,
+    SQLValueFunctionOp.SVFOP_LOCALTIMESTAMP_N: TIMESTAMP,
+}
+"""CURRENT_DATE and its like; those of the session (CURRENT_USER) are names."""
+
+
+def _value(node: ast.SQLValueFunction, level: Level) -> int:
+    del level
+    return _VALUES.get(node.op, NAME)
+
+
 def _current_of(node: ast.CurrentOfExpr, level: Level) -> int:
     """WHERE CURRENT OF reads through a cursor."""
     level.env.control = FetchCursor(node.cursor_name or "")
@@ -516,6 +555,7 @@ _HANDLERS: dict[type, Callable[[Any, Level], int]] = {
     ast.CollateClause: _inner,
     ast.NamedArgExpr: _inner,
     ast.A_Const: _constant,
+    ast.SQLValueFunction: _value,
     ast.JsonArrayQueryConstructor: _json_array_of_query,
     ast.JsonOutput: _json_output,
     ast.XmlExpr: _xml,

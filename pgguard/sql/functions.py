@@ -106,7 +106,7 @@ def call(env: Environment, called: Call) -> list[Candidate]:
     ranks = tuple(_ranks(env, called.parts).items())
     key = ("()", called.parts[-1], given, named, called.variadic, called.procedure, ranks)
     possible, found = env.catalog.chosen(key, lambda: _chosen(env, called, given))
-    if not found and _is_cast(env, called):
+    if _is_cast(env, called, given, found):
         return []
     if not possible:
         raise _no_function(env, called, given)
@@ -130,15 +130,40 @@ def result_of(env: Environment, found: Sequence[Candidate], given: Sequence[int]
     return results.pop() if len(results) == 1 else ANYTHING
 
 
-def _is_cast(env: Environment, called: Call) -> bool:
-    """`date(x)`: a cast written as a call (docs, section 4.2.9)."""
-    if len(called.arguments) != 1:
+def _is_cast(env: Environment, called: Call, given: Sequence[int], found: Sequence[Candidate]) -> bool:
+    """`date(x)` is a cast where no function takes exactly this, and the cast calls none (func_get_detail).
+
+    Its conversions are reported. A composite type is not cast to by this syntax.
+    """
+    if (
+        len(given) != 1
+        or isinstance(called.arguments[0], ast.NamedArgExpr)
+        or [c.types for c in found] == [tuple(given)]
+    ):
         return False
     target = types.named_by(env, called.parts)
-    if target is None:
+    if target is None or types.row_of(env.catalog, target) is not None:
         return False
-    convert(env, called.types[0] if called.types else ANYTHING, target, "e")
-    return True
+    (source,) = given
+    convert(env, source, target, "e")
+    if not found or source == UNKNOWN:
+        return True
+    if source == ANYTHING:
+        return False
+    return not _is_text_of_row(env, source, target) and types.reads_as(env.catalog, source, target)
+
+
+def _is_text_of_row(env: Environment, source: int, target: int) -> bool:
+    """`text(row)` is no cast: as `(row).text` it would take the place of an error that a column does not exist."""
+    known = env.catalog.type_by_oid(target)
+    row = source == types.RECORD or types.row_of(env.catalog, source) is not None
+    return row and known is not None and known.category == "S"
+
+
+def may_be_cast(env: Environment, called: Call) -> bool:
+    """Whether a call that was taken for one of a function may as well be a cast to another type."""
+    unsure = list(called.types) == [ANYTHING]
+    return unsure and types.named_by(env, called.parts) is not None
 
 
 def _no_function(env: Environment, called: Call, given: Sequence[int]) -> Unresolved:

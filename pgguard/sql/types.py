@@ -16,6 +16,7 @@ from pgguard.sql.environment import Environment
 
 ANYTHING = 0
 BOOLEAN, BIGINT, INTEGER, TEXT, XML, DATE, NUMERIC, BIT, UNKNOWN = 16, 20, 23, 25, 142, 1082, 1700, 1560, 705
+NAME, TIME, TIMETZ, TIMESTAMP, TIMESTAMPTZ = 19, 1083, 1266, 1114, 1184
 RECORD, RECORD_ARRAY, ANY, JSONB, REAL, DOUBLE = 2249, 2287, 2276, 3802, 700, 701
 
 _ELEMENTS = frozenset({2283, 2776, 3500})  # anyelement, anynonarray, anyenum
@@ -95,6 +96,23 @@ def converts(catalog: Catalog, source: int, target: int) -> bool:
     if cast is not None:
         return cast.context == "i"
     return _by_structure(catalog, source, target)
+
+
+def reads_as(catalog: Catalog, source: int, target: int) -> bool:
+    """Whether an explicit cast between them calls no function: binary coercible, or by output and input.
+
+    Source: PostgreSQL source, find_coercion_pathway.
+    """
+    source, target = base(catalog, source), base(catalog, target)
+    if source == target:
+        return True
+    cast = catalog.cast(source, target)
+    if cast is not None:
+        return cast.method != "f"
+    from_, to = catalog.type_by_oid(source), catalog.type_by_oid(target)
+    if from_ is None or to is None or (from_.is_array and to.is_array):
+        return False
+    return "S" in (from_.category, to.category)
 
 
 def _by_structure(catalog: Catalog, source: int, target: int) -> bool:

@@ -15,11 +15,12 @@ import psycopg
 
 from pgguard.database.catalog_loader import load_catalog
 from pgguard.model.access import Kind, Privilege
+from pgguard.model.facts import Facts
 from pgguard.sql.analyze import Refused, analyze
 from pgguard.sql.catalog import Catalog
 from pgguard.sql.environment import Settings
 from tests.oracle.generate import Maker
-from tests.sql.postgres_tree import Oracle
+from tests.sql.postgres_tree import Called, Oracle, Touched
 
 PATH = ("pg_catalog", "app", "public")
 
@@ -46,14 +47,19 @@ def compare(statement: str, catalog: Catalog, oracle: Oracle, path: tuple[str, .
         relations, functions = oracle.ask(statement)
     except psycopg.Error as error:
         return Difference("invalid", (str(error),))
-    theirs = {f"{p} {s}.{n} {c}" for s, n, p, columns in relations for c in columns or ("",)}
-    theirs |= {f"execute {s}.{n}({','.join(a)})" for s, n, a in functions if s != "pg_catalog"}
     found = analyze(statement, catalog, Settings(path, "postgres", "postgres"))
     if isinstance(found, Refused):
         return Difference("refused", (found.message,))
     facts = found.statements[0]
     if facts.opaque is not None:
         return Difference("opaque", (facts.opaque,))
+    return judged(facts, relations, functions)
+
+
+def judged(facts: Facts, relations: set[Touched], functions: set[Called]) -> Difference:
+    """Facts against what PostgreSQL says."""
+    theirs = {f"{p} {s}.{n} {c}" for s, n, p, columns in relations for c in columns or ("",)}
+    theirs |= {f"execute {s}.{n}({','.join(a)})" for s, n, a in functions if s != "pg_catalog"}
     ours = set()
     for access in facts.accesses:
         name = access.object

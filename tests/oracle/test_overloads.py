@@ -54,6 +54,10 @@ create cast (bigint as boolean) with function near.yes(bigint) as assignment;
 create function near.to_pair(text) returns near.pair language sql as 'select row(1, $1)::near.pair';
 create cast (text as near.pair) with function near.to_pair(text) as implicit;
 create function near.date(variadic anyarray) returns date language sql as 'select null::date';
+create function near.date(varchar) returns int language sql as 'select 1';
+create function near.dated(date) returns near.other language sql as 'select row(1, ''x'')::near.other';
+create cast (date as near.other) with function near.dated(date) as implicit;
+create function near.lower(near.other) returns text language sql as 'select $1.b';
 create function near.takes(near.pair) returns int language sql as 'select 1';
 create function near.lt(int, int) returns boolean language sql as 'select true';
 create operator near.< (leftarg = int, rightarg = int, function = near.lt);
@@ -62,6 +66,10 @@ create operator near.= (leftarg = near.pair, rightarg = near.typed, function = n
 create function near.ge(name, name) returns bigint language sql as 'select 1::bigint';
 create operator near.>= (leftarg = name, rightarg = name, function = near.ge);
 create operator near.= (leftarg = name, rightarg = name, function = near.ge);
+create function near.le(text, text) returns boolean language sql as 'select true';
+create operator near.<= (leftarg = text, rightarg = text, function = near.le);
+create operator family near.row using btree;
+alter operator family near.row using btree add operator 2 near.<= (text, text);
 create function near.like(text, text) returns boolean language sql as 'select true';
 create operator near.~~ (leftarg = text, rightarg = text, function = near.like);
 """
@@ -82,6 +90,8 @@ _FOUND = (
     "select i < 1, (l, i) <= (1, 2), (i, i) >= (1, 2), i operator(pg_catalog.<) 1, i between 1 and 2 from near.t",
     "select (i, l) <> (select 1, 2), (i, l) >= (select 1, 2), (i, s) = any (select i, s from near.t) from near.t",
     "select (row(1, 'x')).date",
+    "select (s, i) <= ('a', 1), (s, i) <= (select s, 2 from near.t) from near.t",
+    "select (current_date).lower, date(s), date('2020-01-01'), date(v), date(ts), text(i) from near.t",
     "select nm between 'a' and 'b' from near.t",
     "select case nm when 'a' then 1 end, nm in (nm, ch::name) from near.t a",
     "select 1 from near.t a join near.t b using (nm)",

@@ -6,7 +6,7 @@ the function behind each call, operator and aggregate. Reads the form of Postgre
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import psycopg
@@ -19,6 +19,9 @@ _CASTS = {"1", "2"}  # CoercionForm: COERCE_EXPLICIT_CAST, COERCE_IMPLICIT_CAST
 
 Touched = tuple[str, str, str, tuple[str, ...] | None]
 """(schema, relation, privilege, columns); no columns for delete."""
+
+Called = tuple[str, str, tuple[str, ...]]
+"""(schema, function, argument types)."""
 
 
 def _read(text: str) -> Any:
@@ -70,6 +73,11 @@ class Oracle:
         self._details: list[str] = []
         self.connection.add_notice_handler(lambda notice: self._details.append(notice.message_detail or ""))
         self.connection.execute("set debug_pretty_print = off; set client_min_messages = log")
+        self.look_up()
+        self.connection.execute("set debug_print_parse = on")
+
+    def look_up(self) -> None:
+        """What OIDs stand for; to be called again when anything has been made since."""
         self._columns: dict[int, tuple[str, str, dict[int, str]]] = {}
         for oid, schema, name, number, column in self.connection.execute(
             "select c.oid, n.nspname, c.relname, a.attnum, a.attname from pg_class c "
@@ -85,12 +93,15 @@ class Oracle:
             )
         }
 
-        self.connection.execute("set debug_print_parse = on")
+        self._operators = {
+            str(oid): str(function)
+            for oid, function in self.connection.execute("select oid, oprcode::oid from pg_operator")
+        }
 
     def close(self) -> None:
         self.connection.close()
 
-    def ask(self, statement: str) -> tuple[set[Touched], set[tuple[str, str, tuple[str, ...]]]]:
+    def ask(self, statement: str) -> tuple[set[Touched], set[Called]]:
         """Relations and functions that the statement touches. Raises psycopg.Error where PostgreSQL refuses it."""
         self._details.clear()
         self.connection.execute(f"prepare oracle as {statement}".encode())
@@ -100,8 +111,8 @@ class Oracle:
         for node in _nodes(tree):
             if node["node"] in {"RTE", "RANGETBLENTRY"}:
                 relations |= set(self._touched(node))
-            elif (name := self._function(node)) is not None:
-                functions.add(name)
+            else:
+                functions |= set(self._called(node))
         return relations, functions
 
     def _touched(self, entry: dict[str, Any]) -> Iterator[Touched]:
@@ -118,19 +129,28 @@ class Oracle:
                 found |= set(columns.values()) if attribute == 0 else {columns.get(attribute) or _SYSTEM[attribute]}
             yield schema, name, privilege, tuple(sorted(found)) if field else None
 
-    def _function(self, node: dict[str, Any]) -> tuple[str, str, tuple[str, ...]] | None:
+    def _called(self, node: dict[str, Any]) -> Iterator[Called]:
         match node["node"]:
             case "FUNCEXPR":
                 found = self._functions[node["funcid"][0]]
-                return None if found[0] == "pg_catalog" and node["funcformat"][0] in _CASTS else found
+                if found[0] != "pg_catalog" or node["funcformat"][0] not in _CASTS:
+                    yield found
             case "AGGREF":
-                return self._functions[node["aggfnoid"][0]]
+                yield self._functions[node["aggfnoid"][0]]
             case "WINDOWFUNC":
-                return self._functions[node["winfnoid"][0]]
+                yield self._functions[node["winfnoid"][0]]
             case "OPEXPR" | "DISTINCTEXPR" | "NULLIFEXPR" | "SCALARARRAYOPEXPR":
-                operator = self._functions.get(node["opfuncid"][0])
-                return operator if operator is not None and operator[0] != "pg_catalog" else None
+                yield from self._users(node["opfuncid"])
+            case "ROWCOMPAREEXPR":
+                yield from self._users(self._operators.get(oid, "") for oid in node["opnos"][0])
             case "TABLESAMPLECLAUSE":
-                return self._functions[node["tsmhandler"][0]]
+                yield self._functions[node["tsmhandler"][0]]
             case _:
-                return None
+                pass
+
+    def _users(self, oids: Iterable[str]) -> Iterator[Called]:
+        """The functions of operators, where they are users': operators of PostgreSQL's own are no accesses."""
+        for oid in oids:
+            found = self._functions.get(oid)
+            if found is not None and found[0] != "pg_catalog":
+                yield found
