@@ -4,7 +4,8 @@ Names are joined here rather than in the database: rows come with OIDs, and each
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import asyncpg
 
@@ -27,11 +28,11 @@ async def load_catalog(connection: asyncpg.Connection) -> Catalog:
     version = connection.get_server_version().major
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute("set local search_path = ''")
-        types = [_type(row) for row in await connection.fetch(queries.types(version))]
+        types = [type_of(row) for row in await connection.fetch(queries.types(version))]
         formatted = {type_.oid: type_.formatted for type_ in types}
         rows = await connection.fetch(queries.RELATIONS)
         columns = {row["oid"]: (tuple(row["columns"]), tuple(row["types"])) for row in rows}
-        functions = [_function(row, columns, formatted) for row in await connection.fetch(queries.FUNCTIONS)]
+        functions = [function_of(row, columns, formatted) for row in await connection.fetch(queries.FUNCTIONS)]
         named = {f.oid: (f.schema, f.name, f.arguments) for f in functions}
         return Catalog(
             Snapshot(
@@ -59,7 +60,7 @@ async def _names(connection: asyncpg.Connection, query: str) -> tuple[str, ...]:
     return tuple(row[0] for row in await connection.fetch(query))
 
 
-def _type(row: asyncpg.Record) -> Type:
+def type_of(row: Iterable[Any]) -> Type:
     return Type(*row)
 
 
@@ -158,8 +159,8 @@ def _relation(row: asyncpg.Record, links: _Links, sources: tuple[tuple[str, str,
 # functions
 
 
-def _function(
-    row: asyncpg.Record, columns: dict[int, tuple[tuple[str, ...], tuple[int, ...]]], formatted: dict[int, str]
+def function_of(
+    row: Mapping[str, Any], columns: dict[int, tuple[tuple[str, ...], tuple[int, ...]]], formatted: dict[int, str]
 ) -> Function:
     types = tuple(row["argument_types"])
     required = len(types) - row["pronargdefaults"]
@@ -190,7 +191,7 @@ def _function(
     )
 
 
-def _argument_names(row: asyncpg.Record) -> tuple[str, ...]:
+def _argument_names(row: Mapping[str, Any]) -> tuple[str, ...]:
     names = row["names"]
     if not names:
         return ()
@@ -199,7 +200,7 @@ def _argument_names(row: asyncpg.Record) -> tuple[str, ...]:
 
 
 def _result_columns(
-    row: asyncpg.Record, columns: dict[int, tuple[tuple[str, ...], tuple[int, ...]]]
+    row: Mapping[str, Any], columns: dict[int, tuple[tuple[str, ...], tuple[int, ...]]]
 ) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
     """What the function gives in FROM: its OUT and TABLE arguments, the columns of its row type, or a scalar."""
     if row["modes"]:

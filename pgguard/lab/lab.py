@@ -49,13 +49,9 @@ class Plan:
     `sql`: files run by the superuser on the database. `rules`: used where they are; None: a copy of the demo's.
     `db_role`: the role in which the proxy logs in for everybody; empty: a role named after each user. Roles that the
     files do not create become superusers: then the rules alone decide.
-    <<<<<<< HEAD
     `settings`: `section.key=value` of the proxy's configuration. `services`: principals with a key in its keytab.
-    `certificates`: people may also get their tickets with a certificate (PKINIT).
-    =======
-    `settings`: `section.key=value` of the proxy's configuration. `binaries`: the folder with initdb and postgres; None:
-    the newest that Debian has installed here.
-    >>>>>>> d84e1e0 (Compare PostgreSQL 13 to 18 as servers with and without pgguard, and let the lab run any of them)
+    `certificates`: people may also get their tickets with a certificate (PKINIT). `binaries`: the folder with initdb
+    and postgres; None: the newest that Debian has installed here.
     """
 
     folder: Path

@@ -9,6 +9,7 @@ import json
 
 import msgspec
 
+from pgguard.database.own_catalog import CannotTell
 from pgguard.session.judgement import Answer, Question, Rows
 
 SETTINGS_QUESTION = Question(
@@ -35,10 +36,6 @@ class SessionState(msgspec.Struct, frozen=True):
     read_only: bool
     temporary: bool
     creates_in: str
-
-
-class CannotTell(Exception):  # noqa: N818  # it is a fact about the session, not a fault
-    """The database did not answer: the session is in a failed transaction, or broken."""
 
 
 def read_state(answer: Answer) -> SessionState:

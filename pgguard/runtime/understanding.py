@@ -8,12 +8,14 @@ session's own connection, which alone sees its temporary tables and its uncommit
 with the error that PostgreSQL would give.
 """
 
+import asyncio
 import operator
 from collections.abc import Generator
 from typing import Any
 
 import msgspec
 
+from pgguard.database.own_catalog import OWN_QUESTIONS, TEMPORARY_QUESTIONS, CannotTell, seen_by_session
 from pgguard.model.access import Access, Kind
 from pgguard.model.context import Replication
 from pgguard.model.control import DeclareCursor, ExecutePrepared, FetchCursor, Prepare, Transaction
@@ -24,12 +26,11 @@ from pgguard.runtime.catalogs import CatalogKeeper
 from pgguard.runtime.facts_cache import FactsCache
 from pgguard.runtime.isolation import IsolatedWorkFailed, Isolation
 from pgguard.runtime.judging import Wait
-from pgguard.runtime.own_relations import OWN_RELATIONS_QUESTION, read_own_relations
-from pgguard.runtime.settings_question import SETTINGS_QUESTION, CannotTell, SessionState, read_state
+from pgguard.runtime.settings_question import SETTINGS_QUESTION, SessionState, read_state
 from pgguard.session.judgement import Ask, Failed, Meaning, Moment, Names, Prepared, Request, TransactionStatus
 from pgguard.session.plain_text import reads_the_same
 from pgguard.sql.analyze import Analysis, Refused, Script, analyze, facts_of_call, moves_names
-from pgguard.sql.catalog import Catalog, Relation
+from pgguard.sql.catalog import Catalog
 from pgguard.sql.environment import Settings
 from pgguard.sql.replication import replication_command
 from pgguard.sql.skeleton import skeleton
@@ -82,7 +83,9 @@ class Understanding:
         """Something since the last answer outside a transaction may have changed the settings."""
         self._own_ddl = False
         """The session has changed the catalog, and no refresh has begun since."""
-        self._own_relations: tuple[Relation, ...] | None = None
+        self._own: Catalog | None = None
+        """The catalog with what only this session sees; None where that is not known, or nothing."""
+        self._looked = False
         self._generation = -1
         self._uses: list[tuple[Meaning, tuple[Access, ...]]] = []
         """What the prepared statements that the request uses mean now."""
@@ -149,6 +152,7 @@ class Understanding:
         if self._generation != self._keeper.generation:
             self._generation = self._keeper.generation
             self._settled = False
+            self._forget_own()
 
     def _check_lexer(self, request: Request) -> Generator[Ask | Wait, Any, None]:
         """Text that a setting could change the reading of is judged only by an answer of this very moment."""
@@ -180,7 +184,7 @@ class Understanding:
 
     def _facts(self, request: Request, text: str) -> Steps:
         analysis = yield from self._analysis(text)
-        if not self._settled and (isinstance(analysis, Refused) or analysis.needs_settings):
+        if not self._settled and (self._own_ddl or isinstance(analysis, Refused) or analysis.needs_settings):
             if isinstance(analysis, Refused) and analysis.sqlstate is SqlState.SYNTAX_ERROR:
                 raise _refused(analysis)
             yield from self._settle(request)
@@ -200,23 +204,27 @@ class Understanding:
 
     def _sees_own(self) -> bool:
         temporary = self._state is not None and self._state.temporary
-        return self._settled and self._own_relations is None and (self._own_ddl or temporary)
+        return self._settled and not self._looked and (self._own_ddl or temporary)
 
     def _look_at_own(self, request: Request) -> Generator[Ask | Wait, Any, None]:
         """Ask the session's connection for its temporary tables and what its transaction has changed."""
         if self._own_ddl:
             yield Wait(self._keeper.refresh())  # what is committed; the open transaction's own comes below
             self._own_ddl = request.status is not TransactionStatus.IDLE or not request.quiet
-        answers = yield Ask((OWN_RELATIONS_QUESTION,))
+        answers = yield Ask(OWN_QUESTIONS if self._own_ddl else TEMPORARY_QUESTIONS)
         try:
-            self._own_relations = read_own_relations(answers[0])
+            self._own = yield Wait(asyncio.to_thread(seen_by_session, answers, self._keeper.current))
         except CannotTell as error:
             raise unfit(SqlState.IN_FAILED_SQL_TRANSACTION, f"the session's tables cannot be told: {error}") from error
+        self._looked = True
+
+    def _forget_own(self) -> None:
+        self._own = None
+        self._looked = False
 
     def catalog(self) -> Catalog:
         """What names mean in this session, as far as it is known now."""
-        catalog = self._keeper.current
-        return catalog.overlaid(self._own_relations) if self._own_relations else catalog
+        return self._keeper.current if self._own is None else self._own
 
     # analysis
 
@@ -227,7 +235,7 @@ class Understanding:
             if state is None
             else Settings(state.search_path, state.current_user, state.session_user, state.creates_in)
         )
-        own = bool(self._own_relations)
+        own = self._own is not None
         catalog, generation, scope = self.catalog(), self._keeper.generation, (self._keeper.database, settings)
         found = None if own else self._cache.get(text, scope, generation)
         if found is not None:
@@ -327,14 +335,14 @@ class Understanding:
             if isinstance(facts.control, Transaction):
                 if facts.unsettles and self._dirty:
                     self._settled = False
-                    self._own_relations = None
+                    self._forget_own()
             elif facts.unsettles:
                 self._settled = False
                 self._dirty = True
-                self._own_relations = None
+                self._forget_own()
             if facts.changes_catalog:
                 self._own_ddl = True
-                self._own_relations = None
+                self._forget_own()
                 self._settled = False
                 self._dirty = True
 

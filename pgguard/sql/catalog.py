@@ -17,7 +17,8 @@ class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `columns`: the user columns in order, dropped ones left out; `types` and `numbers` (attnum) run along with them.
     `generated` among them cannot be written. `ancestors`: all parents, transitively, as (schema, name).
-    `definition`: of a security_invoker view, its query with every name qualified. `sources`: of a view, the
+    `definition`: of a security_invoker view, its query with every name qualified,
+    "" where that cannot be told. `sources`: of a view, the
     (column, schema, table, column) that a column plainly is. `constraints`: the columns of each unique, primary or
     exclusion constraint, by its name. `row_type`: the OID of its composite type. `table`: of an index, what it is on.
     `dependents`: the (schema, name) of the views that go with it in a CASCADE, `referenced_by` of the tables whose
@@ -161,6 +162,25 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     foreign_servers: tuple[str, ...] = ()
 
 
+class Overlay(msgspec.Struct, frozen=True):
+    """What one session sees otherwise: what it has for itself or has changed, and the numbers of what is gone for it.
+
+    `gone_casts`: by the types between which they were.
+    """
+
+    relations: tuple[Relation, ...] = ()
+    functions: tuple[Function, ...] = ()
+    operators: tuple[Operator, ...] = ()
+    casts: tuple[Cast, ...] = ()
+    types: tuple[Type, ...] = ()
+    schemas: tuple[str, ...] = ()
+    gone_relations: frozenset[int] = frozenset()
+    gone_functions: frozenset[int] = frozenset()
+    gone_operators: frozenset[int] = frozenset()
+    gone_types: frozenset[int] = frozenset()
+    gone_casts: frozenset[tuple[int, int]] = frozenset()
+
+
 _BUILT_IN = "pg_catalog"
 _MOST_CHOICES = 20_000
 _T = TypeVar("_T")
@@ -182,11 +202,12 @@ class Catalog:
         for operator in snapshot.operators:
             self._operators.setdefault(operator.name, []).append(operator)
         self._casts = {(c.source_type, c.target_type): c for c in snapshot.casts}
-        self._user_casts = tuple(c for c in snapshot.casts if c.function is not None and c.function[0] != _BUILT_IN)
+        self._user_casts = _users(snapshot.casts)
         self._types = {(t.schema, t.name): t for t in snapshot.types}
         self._types_by_oid = {t.oid: t for t in snapshot.types}
         self._schemas = frozenset(snapshot.schemas)
         self._overlay: Mapping[tuple[str, str], Relation] = {}
+        self._own_by_oid: Mapping[int, Relation] = {}
         self._choices: dict[Hashable, Any] = {}
 
     def chosen(self, key: Hashable, choose: Callable[[], _T]) -> _T:
@@ -203,8 +224,28 @@ class Catalog:
         """The catalog with these relations over it."""
         copy = object.__new__(Catalog)
         copy.__dict__ |= self.__dict__
-        copy._overlay = {**self._overlay, **{(r.schema, r.name): r for r in relations}}  # a copy of itself
+        own = {(r.schema, r.name): r for r in relations}
+        copy._overlay = {**self._overlay, **own}  # a copy of itself
+        numbers = {r.oid: r for r in own.values() if r.oid}
+        copy._own_by_oid = {**self._own_by_oid, **numbers}  # a copy of itself
         return copy
+
+    def seen_with(self, overlay: Overlay) -> "Catalog":
+        """The catalog as the session sees it whose overlay this is."""
+        if overlay == Overlay(overlay.relations):
+            return self.overlaid(overlay.relations)
+        here = self.snapshot
+        return Catalog(
+            msgspec.structs.replace(
+                here,
+                schemas=tuple(dict.fromkeys((*here.schemas, *overlay.schemas))),
+                relations=_replaced(here.relations, overlay.relations, overlay.gone_relations),
+                functions=_replaced(here.functions, overlay.functions, overlay.gone_functions),
+                operators=_replaced(here.operators, overlay.operators, overlay.gone_operators),
+                casts=_replaced_casts(here.casts, overlay),
+                types=_replaced(here.types, overlay.types, overlay.gone_types),
+            )
+        )
 
     @property
     def schemas(self) -> frozenset[str]:
@@ -216,7 +257,7 @@ class Catalog:
         return self._overlay.get((schema, name)) or self._relations.get((schema, name))
 
     def relation_by_oid(self, oid: int) -> Relation | None:
-        return self._relations_by_oid.get(oid)
+        return self._own_by_oid.get(oid) or self._relations_by_oid.get(oid)
 
     def relations_in(self, schema: str) -> list[Relation]:
         return [r for r in (*self._relations.values(), *self._overlay.values()) if r.schema == schema]
@@ -228,7 +269,7 @@ class Catalog:
         return self._functions.get(name, ())
 
     def functions_in(self, schema: str) -> list[Function]:
-        return [f for f in self.snapshot.functions if f.schema == schema]
+        return [f for f in self._oids.values() if f.schema == schema]
 
     def function_by_oid(self, oid: int) -> Function | None:
         return self._oids.get(oid)
@@ -255,6 +296,23 @@ class Catalog:
 
     def has_type(self, schema: str, name: str) -> bool:
         return (schema, name) in self._types
+
+
+_Numbered = TypeVar("_Numbered", Relation, Function, Operator, Type)
+
+
+def _replaced(known: tuple[_Numbered, ...], own: tuple[_Numbered, ...], gone: frozenset[int]) -> tuple[_Numbered, ...]:
+    out = gone | {one.oid for one in own}
+    return tuple(one for one in known if one.oid not in out) + own
+
+
+def _replaced_casts(known: tuple[Cast, ...], overlay: Overlay) -> tuple[Cast, ...]:
+    out = overlay.gone_casts | {(cast.source_type, cast.target_type) for cast in overlay.casts}
+    return tuple(c for c in known if (c.source_type, c.target_type) not in out) + overlay.casts
+
+
+def _users(casts: Iterable[Cast]) -> tuple[Cast, ...]:
+    return tuple(c for c in casts if c.function is not None and c.function[0] != _BUILT_IN)
 
 
 def save(catalog: Catalog) -> bytes:

@@ -7,12 +7,13 @@ would send them, but for what needs psql (its variables and commands) and data o
 """
 
 import asyncio
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import psycopg
 from pglast.parser import ParseError, split
 
 from pgguard.database.catalog_loader import change_mark, load_catalog
-from pgguard.runtime.own_relations import OWN_RELATIONS_QUESTION, read_own_relations
+from pgguard.database.own_catalog import OWN_QUESTIONS, seen_by_session
 from pgguard.session.judgement import Rows
 from pgguard.sql.analyze import Refused, analyze
 from pgguard.sql.catalog import Catalog
@@ -31,6 +32,7 @@ from tests.oracle.compare import Difference, judged
 from tests.sql.postgres_tree import Oracle
 
 _COPY_IN = re.compile(r"^\s*copy\b.*\bfrom\s+stdin\b", re.IGNORECASE | re.DOTALL)
+_COPY = re.compile(r"^\s*copy\b.*\bstd(in|out)\b", re.IGNORECASE | re.DOTALL)
 _PSQL_VARIABLE = re.compile(r"""(?<![:\w'"])::?['"{]?[a-z_]+""")
 _QUERIES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"})
 _ENDS_SESSION = re.compile(r"pg_terminate_backend|\\c\b", re.IGNORECASE)
@@ -103,13 +105,11 @@ class Run:
         path, user, login, creates_in = self._row(
             "select pg_catalog.current_schemas(true), current_user, session_user, coalesce(pg_catalog.current_schema(), '')"
         )
-        own = self._oracle.connection.execute(OWN_RELATIONS_QUESTION.text).fetchall()
-        rows = Rows(
-            tuple(
-                (s, n, k.decode() if isinstance(k, bytes) else k, _json(c), "t" if t else "f") for s, n, k, c, t in own
-            )
-        )
-        catalog = self._catalog.overlaid(read_own_relations(rows)) if own else self._catalog
+        answers = [
+            Rows(tuple(tuple(map(_text, row)) for row in self._oracle.connection.execute(question.text).fetchall()))
+            for question in OWN_QUESTIONS
+        ]
+        catalog = seen_by_session(answers, self._catalog) or self._catalog
         began = time.perf_counter()
         found = analyze(statement, catalog, Settings(tuple(path), user, login, creates_in))
         self.slowest = max(self.slowest, (time.perf_counter() - began, statement))
@@ -136,9 +136,10 @@ class Run:
         """Run it for what it changes; the error that it ends in."""
         connection = self._oracle.connection
         try:
-            if _COPY_IN.match(statement):
-                with connection.cursor().copy(statement.encode()):
-                    pass
+            if _COPY.match(statement):
+                with connection.cursor().copy(statement.encode()) as copy:
+                    if not _COPY_IN.match(statement):
+                        deque(copy, maxlen=0)
             else:
                 connection.execute(statement.encode())
         except psycopg.Error as error:
@@ -148,18 +149,16 @@ class Run:
         return None
 
 
-def _json(value: Any) -> str:
-    return value if isinstance(value, str) else __import__("json").dumps(value)
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def run_file(dsn: str, path: Path) -> Iterator[tuple[str, Difference, str | None]]:
     run = Run(dsn)
     try:
         for statement in statements(path.read_text(errors="replace")):
-            if (
-                _ENDS_SESSION.search(statement)
-                or _PSQL_VARIABLE.search(statement)
-                and ":" in statement.replace("::", "")
+            if _ENDS_SESSION.search(statement) or (
+                _PSQL_VARIABLE.search(statement) and ":" in statement.replace("::", "")
             ):
                 continue
             difference = run.judge(statement)

@@ -78,6 +78,8 @@ class Oracle:
 
     def look_up(self) -> None:
         """What OIDs stand for; to be called again when anything has been made since."""
+        path = self.connection.execute("show search_path").fetchone()
+        self.connection.execute("set search_path = ''")  # types come out qualified
         self._columns: dict[int, tuple[str, str, dict[int, str]]] = {}
         for oid, schema, name, number, column in self.connection.execute(
             "select c.oid, n.nspname, c.relname, a.attnum, a.attname from pg_class c "
@@ -97,6 +99,7 @@ class Oracle:
             str(oid): str(function)
             for oid, function in self.connection.execute("select oid, oprcode::oid from pg_operator")
         }
+        self.connection.execute("select set_config('search_path', %s, false)", path)
 
     def close(self) -> None:
         self.connection.close()
