@@ -59,7 +59,7 @@ RELATIONS_LEFT_OUT = {
     "passwords and secrets": (
         "pg_authid", "pg_shadow", "_?pg_user_mapping.*", "user_mapping_options", "pg_subscription.*",
     ),
-    "large objects": ("pg_largeobject.*",),
+    "large objects": ("pg_largeobject",),
     "other sessions: what they run, hold and wait for": (
         "pg_stat_.*", "pg_statio_.*", "pg_locks", "pg_prepared_xacts", "pg_aios", "pg_wait_events",
     ),
@@ -69,6 +69,18 @@ RELATIONS_LEFT_OUT = {
     ),
     "replication": ("pg_replication_.*",),
 }  # fmt: skip
+COLUMNS = {
+    "user-mappings": ("pg_catalog.pg_user_mappings", "umid srvid srvname umuser usename"),
+    "subscriptions": (
+        "pg_catalog.pg_subscription",
+        (
+            "oid subdbid subname subowner subenabled subbinary substream subtwophasestate subdisableonerr"
+            " subpasswordrequired subrunasowner subfailover subslotname subsynccommit subpublications suborigin"
+            " subskiplsn"
+        ),
+    ),
+}
+"""Of relations that are left out, the columns that psql's \\deu and \\dRs read, and that hold no secret."""
 SETTINGS_LEFT_OUT = {
     "change how text is read": "standard_conforming_strings, backslash_quote, escape_string_warning, array_nulls",
     "change whose rights count": "role, session_authorization",
@@ -153,10 +165,11 @@ async def names(dsn: str) -> tuple[set[str], set[str]]:
     }
 
 
-def rule(name: str, privilege: str, kind: str, patterns: list[str]) -> str:
+def rule(name: str, privilege: str, kind: str, patterns: list[str], columns: str = "") -> str:
     listed = "".join(f"        - {pattern}\n" for pattern in patterns)
     head = f"  - name: baseline/{name}\n    who: everyone\n    allow: {privilege}\n    on:\n      {kind}:\n"
-    return head + listed
+    named = "".join(f"      - {column}\n" for column in columns.split())
+    return head + listed + (f"    columns:\n{named}" if named else "")
 
 
 async def main(dsns: list[str]) -> None:
@@ -169,6 +182,7 @@ async def main(dsns: list[str]) -> None:
         + rule("connect", "connect", "database", ['"*"'])
         + rule("catalogs", "select", "table", relations)
         + ROLES
+        + "".join(rule(name, "select", "table", [table], columns) for name, (table, columns) in COLUMNS.items())
         + rule("functions", "execute", "function", functions)
         + rule("settings", "set", "setting", sorted(SETTINGS.split()))
         + rule("show", "show", "setting", ['"*"'])
