@@ -8,7 +8,7 @@ import msgspec
 
 from pgguard.audit.chain import LINKED
 from pgguard.model.context import Context, Replication
-from pgguard.model.decision import Decision, Effect
+from pgguard.model.decision import Decision, Effect, Redaction
 from pgguard.model.facts import Facts
 
 SCHEMA = 1
@@ -44,7 +44,9 @@ class LoginRefused(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t
 class DecisionMade(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="decision"):
     """Written before the statement is relayed. `effect` is what came of it, `decision` how the rules came to it.
 
-    `error`: the SQLSTATE and message of a statement that was refused before any rule was asked.
+    `error`: the SQLSTATE and message of a statement that was refused before any rule was asked. `refers`: the ids of
+    the records of the Parse, PREPARE or DECLARE that brought what it binds, executes or fetches. `redact`: what the
+    rules asked to leave out of it; None left that to the audit's settings.
     """
 
     at: str
@@ -59,6 +61,8 @@ class DecisionMade(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t
     rules: str = ""
     error: str | None = None
     values: tuple[str | None, ...] = ()
+    refers: tuple[str, ...] = ()
+    redact: Redaction | None = None
 
 
 class StatementEnded(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="outcome"):

@@ -1,7 +1,8 @@
 """Redaction: what the audit must not hold is taken out before a record is encoded.
 
-Passwords in statements always; constants and bound values as configured. A hash tells equal values apart from others
-and nothing else; with a key file it is an HMAC, so that nobody without the key can try values.
+Passwords in statements always; constants and bound values as configured, or as the rules asked for this statement. A
+hash tells equal values apart from others and nothing else; with a key file it is an HMAC, so that nobody without the
+key can try values.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import msgspec
 from pgguard.audit.records import DecisionMade, Record
 from pgguard.audit.settings import AuditSettings, Keeping
 from pgguard.model.control import DeclareCursor, Prepare
+from pgguard.model.decision import Redaction, strictest
 from pgguard.model.facts import Facts
 from pgguard.sql.literals import constants, replaced, secrets
 
@@ -32,37 +34,45 @@ class Redactor:
         """The record as it may be written."""
         if not isinstance(record, DecisionMade):
             return record
-        text = self.text(record.text)
-        facts = tuple(self._facts(f) for f in record.facts)
-        values = tuple(self.value(v) for v in record.values)
+        literals, bound = self._keeping(self._literals, record), self._keeping(self._values, record)
+        text = self.text(record.text, literals)
+        facts = tuple(self._facts(f, literals) for f in record.facts)
+        values = tuple(self.value(v, bound) for v in record.values)
         if text is record.text and values == record.values and all(a is b for a, b in zip(facts, record.facts)):  # noqa: B905  # same length
             return record
         error = record.error if text is record.text else _without_near(record.error)
         return msgspec.structs.replace(record, text=text, values=values, facts=facts, error=error)
 
-    def text(self, text: str) -> str:
-        """The statement without its secrets, and with its constants as configured."""
+    @staticmethod
+    def _keeping(configured: Keeping, record: DecisionMade) -> Keeping:
+        """The stricter of what is configured and what the rules asked for; KEEP is asked for only where all do."""
+        if record.redact is None or record.redact is Redaction.KEEP:
+            return configured if record.redact is None else "keep"
+        return strictest((Redaction(configured), record.redact)).value
+
+    def text(self, text: str, literals: Keeping) -> str:
+        """The statement without its secrets, and with its constants as asked."""
         hidden = secrets(text)
         if hidden:
             text = replaced(text, hidden, [MASK] * len(hidden))
-        if self._literals == "keep":
+        if literals == "keep":
             return text
         spans = constants(text)
-        marks = [self._mark(text[span.start : span.end], self._literals) for span in spans]
+        marks = [self._mark(text[span.start : span.end], literals) for span in spans]
         return replaced(text, spans, marks)
 
-    def value(self, value: str | None) -> str | None:
-        """A bound value as configured; NULL stays NULL."""
-        if value is None or self._values == "keep":
+    def value(self, value: str | None, values: Keeping) -> str | None:
+        """A bound value as asked; NULL stays NULL."""
+        if value is None or values == "keep":
             return value
-        return self._digest(value) if self._values == "hash" else "?"
+        return self._digest(value) if values == "hash" else "?"
 
-    def _facts(self, facts: Facts) -> Facts:
+    def _facts(self, facts: Facts, literals: Keeping) -> Facts:
         """PREPARE and DECLARE carry the text of another statement."""
         control = facts.control
         if not isinstance(control, Prepare | DeclareCursor):
             return facts
-        query = self.text(control.query)
+        query = self.text(control.query, literals)
         if query == control.query:
             return facts
         return msgspec.structs.replace(facts, control=msgspec.structs.replace(control, query=query))

@@ -1,5 +1,6 @@
 """Decisions: allow, deny or hold, with everything that explains them."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -11,6 +12,18 @@ class Effect(StrEnum):
     ALLOW = "allow"
     HOLD = "hold"
     DENY = "deny"
+
+
+class Redaction(StrEnum):
+    """What becomes of constants and bound values in the audit, from the laxest to the strictest."""
+
+    KEEP = "keep"
+    HASH = "hash"
+    DROP = "drop"
+
+
+def strictest(redactions: Iterable[Redaction]) -> Redaction:
+    return max(redactions, key=tuple(Redaction).index)
 
 
 class NearMiss(msgspec.Struct, frozen=True):

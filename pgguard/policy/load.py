@@ -1,7 +1,7 @@
 """Rule files to a RuleSet: whole or not at all, with every error at once.
 
-A file is a map of `rules`, `conditions`, `probes` and `labels`; their names are known in all files. So a load reads
-all files first, then the definitions, then the rules.
+A file is a map of `rules`, `conditions`, `probes`, `labels` and `redact`; their names are known in all files. So a load
+reads all files first, then the definitions, then the rules.
 """
 
 import hashlib
@@ -9,11 +9,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from pgguard.model.decision import Redaction
 from pgguard.policy.condition_reader import ConditionReader, Shaper
 from pgguard.policy.conditions import Condition
 from pgguard.policy.patterns import PatternError, column, glob
 from pgguard.policy.probes import Probe, read_probe
-from pgguard.policy.problems import Place, Problems, RulesInvalid
+from pgguard.policy.problems import Place, Problems, RulesInvalid, suggest
 from pgguard.policy.reading import Reader
 from pgguard.policy.rule import ColumnPattern, Rule
 from pgguard.policy.rule_reader import RuleReader, canonical
@@ -21,8 +22,10 @@ from pgguard.policy.rule_set import RuleSet
 from pgguard.policy.tree import Entry, Items, Mapping, Node, read_tree
 
 MAX_RULES = 10_000
-TOP_KEYS = ("rules", "conditions", "probes", "labels")
+TOP_KEYS = ("rules", "conditions", "probes", "labels", "redact")
 LABEL_KEYS = ("comment",)
+HIDDEN = (Redaction.HASH, Redaction.DROP)
+"""What a label may ask for: one that keeps would ask for nothing."""
 
 
 class RuleFile(msgspec.Struct, frozen=True):
@@ -51,6 +54,7 @@ class _Load:
         base = self._trees(baseline, TOP_KEYS[:1])
         probes = self._probes(own)
         labels = self._labels(own)
+        redacted = self._redacted(own, labels)
         conditions = self._conditions(own, frozenset(probes))
         reading = ConditionReader(self._reader, self._shaper, conditions, frozenset(probes))
         names: dict[str, Place] = {}
@@ -60,7 +64,7 @@ class _Load:
         ]
         if self._problems.found:
             raise RulesInvalid(self._problems.found)
-        return RuleSet(rules, probes, labels, conditions, _identity(rules, own))
+        return RuleSet(rules, probes, labels, conditions, redacted, _identity(rules, own))
 
     def _trees(self, files: Sequence[RuleFile], known: tuple[str, ...]) -> list[Mapping]:
         trees = []
@@ -97,6 +101,16 @@ class _Load:
             patterns = (self._label(node) for node in self._reader.listed(entry.value, "label"))
             labels[entry.key] = tuple(pattern for pattern in patterns if pattern is not None)
         return labels
+
+    def _redacted(self, trees: list[Mapping], labels: dict[str, tuple[ColumnPattern, ...]]) -> dict[str, Redaction]:
+        """Labels of columns that the audit is to hide."""
+        redacted = {}
+        for entry in self._definitions(trees, "redact"):
+            if entry.key not in labels:
+                self._problems.add(entry.place, f'unknown label "{entry.key}"{suggest(entry.key, labels)}')
+            word = self._reader.choice(entry.value, "redact", HIDDEN)
+            redacted[entry.key] = Redaction(word or Redaction.DROP)
+        return {label: redaction for label, redaction in redacted.items() if label in labels}
 
     def _label(self, node: Node) -> ColumnPattern | None:
         if isinstance(node, Mapping):
@@ -168,7 +182,7 @@ def _uses(node: Node) -> set[str]:
 def _identity(rules: list[Rule], trees: list[Mapping]) -> str:
     """SHA-256 over the canonical form: what the rules and definitions say, in an order of its own."""
     parts = sorted(rule.canonical for rule in rules)
-    for key in ("conditions", "probes", "labels"):
+    for key in TOP_KEYS[1:]:
         maps = [node for tree in trees if isinstance(node := tree.get(key), Mapping)]
         parts += sorted(f"{key}:{entry.key}:{canonical(entry.value)}" for node in maps for entry in node.entries)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -6,7 +6,7 @@ import msgspec
 
 from pgguard.model.access import SYSTEM_COLUMNS, Access, Kind, Privilege
 from pgguard.model.context import Context
-from pgguard.model.decision import Approvers, Covers, Effect
+from pgguard.model.decision import Approvers, Covers, Effect, Redaction
 from pgguard.policy.conditions import Condition
 from pgguard.policy.patterns import Matcher, NamePattern
 from pgguard.policy.problems import Place
@@ -168,6 +168,7 @@ class Rule(msgspec.Struct, frozen=True):
     mode: Mode = Mode.ENFORCE
     until: str | None = None
     owner: str | None = None
+    redact: Redaction | None = None
     baseline: bool = False
 
     @property

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from pgguard.model.access import COLUMN_PRIVILEGES, PRIVILEGES_OF, Kind, Privilege
-from pgguard.model.decision import Approvers, Covers, Effect
+from pgguard.model.decision import Approvers, Covers, Effect, Redaction
 from pgguard.policy.condition_reader import ConditionReader, is_date
 from pgguard.policy.conditions import AllOf, Condition, Not
 from pgguard.policy.patterns import NamePattern, plain_name, qualified, unqualified
@@ -16,7 +16,7 @@ from pgguard.policy.rule import ColumnPattern, Columns, Mode, Rule, Target, Who
 from pgguard.policy.tree import Mapping, Node, Scalar, plain
 
 EFFECTS = ("allow", "deny", "hold")
-_COMMON = ("name", "who", *EFFECTS, "on", "columns", "database", "when", "unless", "mode")
+_COMMON = ("name", "who", *EFFECTS, "on", "columns", "database", "when", "unless", "mode", "redact")
 KEYS_WITH = {
     Effect.ALLOW: ("max_rows", "until", "owner"),
     Effect.DENY: ("message",),
@@ -268,6 +268,8 @@ class RuleReader:
                     extras["max_rows"] = reader.count(node, "max_rows")
                 case "mode":
                     extras["mode"] = Mode(reader.choice(node, "mode", list(Mode)) or Mode.ENFORCE)
+                case "redact":
+                    extras["redact"] = Redaction(reader.choice(node, "redact", list(Redaction)) or Redaction.DROP)
                 case "until":
                     extras["until"] = self._until(node)
                 case "timeout":

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
-from pgguard.model.decision import Effect
+from pgguard.model.decision import Effect, Redaction
 from pgguard.policy.conditions import Condition
 from pgguard.policy.patterns import NamePattern
 from pgguard.policy.probes import Probe
-from pgguard.policy.rule import ColumnPattern, Mode, Rule
+from pgguard.policy.rule import ColumnPattern, Columns, Mode, Rule
 
 _Key = tuple[Kind, Privilege]
 _REMEMBERED = 20_000
@@ -37,12 +37,13 @@ class About(msgspec.Struct, frozen=True):
 class RuleSet:
     """`identity`: SHA-256 of the canonical form, in hex; it stands in every audit record."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # the parts of one rule set
         self,
         rules: Sequence[Rule],
         probes: Mapping[str, Probe],
         labels: Mapping[str, tuple[ColumnPattern, ...]],
         conditions: Mapping[str, Condition],
+        redacted: Mapping[str, Redaction],
         identity: str,
     ) -> None:
         self.rules = tuple(rules)
@@ -52,6 +53,11 @@ class RuleSet:
         self.conditions = conditions
         self.identity = identity
         self.kill_switches = tuple(rule for rule in rules if rule.kills_all)
+        self.redacted_columns = tuple(
+            (Columns(label=label, patterns=labels[label]), redaction) for label, redaction in redacted.items()
+        )
+        """Columns by their labels, and what becomes of the constants of statements that touch them, in the audit."""
+        self.redactions = frozenset({*redacted.values(), *(rule.redact for rule in rules if rule.redact is not None)})
         self.observes = any(rule.mode is Mode.OBSERVE for rule in rules)
         self._literal: dict[_Key, dict[tuple[str | None, str], list[tuple[NamePattern, Rule]]]] = {}
         self._in_schema: dict[_Key, dict[str, list[tuple[NamePattern, Rule]]]] = {}

@@ -11,7 +11,7 @@ from typing import Any
 
 from pgguard.model.access import COLUMN_PRIVILEGES, PRIVILEGES_OF, Kind, Privilege
 from pgguard.model.context import Transport
-from pgguard.model.decision import Covers, Effect
+from pgguard.model.decision import Covers, Effect, Redaction
 from pgguard.policy.condition_reader import (
     CONDITION_KEYS,
     DAYS,
@@ -21,7 +21,7 @@ from pgguard.policy.condition_reader import (
     WHERE_KEYS,
     WHERE_WORDS,
 )
-from pgguard.policy.load import LABEL_KEYS, MAX_RULES, TOP_KEYS
+from pgguard.policy.load import HIDDEN, LABEL_KEYS, MAX_RULES, TOP_KEYS
 from pgguard.policy.probes import PARTNERS, PROBE_KEYS, SOURCES
 from pgguard.policy.rule import Mode
 from pgguard.policy.rule_reader import (
@@ -62,6 +62,10 @@ def _top() -> Schema:
         },
         "conditions": _named("Named conditions, for `is`.", {"$ref": "#/definitions/when"}),
         "probes": _named("Live state, polled in the background, for `state`.", _probe()),
+        "redact": _named(
+            "Labels, and what the audit makes of constants and bound values of statements that touch their columns.",
+            _choice("", HIDDEN),
+        ),
         "labels": _named("Names for columns, for `columns: {label: …}` and redaction in the audit.", _label()),
     }
 
@@ -102,6 +106,9 @@ def _rule() -> Schema:
         "database": _words("Patterns of databases; left out: every database."),
         "when": _described("The rule applies where this holds.", {"$ref": "#/definitions/when"}),
         "unless": _described("The rule does not apply where this holds.", {"$ref": "#/definitions/when"}),
+        "redact": _choice(
+            "What becomes of constants and bound values of statements that it decides, in the audit.", Redaction
+        ),
         "mode": _choice("`observe`: without effect, but the audit tells what it would have done.", Mode),
         "message": _word("What the user is told."),
         "max_rows": _count("A longer result ends in an error (53400), never silently."),

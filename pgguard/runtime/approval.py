@@ -17,12 +17,13 @@ from pgguard.audit.log import AuditUnavailable
 from pgguard.audit.records import DecisionMade, HoldEvent
 from pgguard.model.access import Kind
 from pgguard.model.context import Context, Unknown
-from pgguard.model.control import Control, Prepare, Transaction
+from pgguard.model.control import Control, DeclareCursor, ExecutePrepared, FetchCursor, Prepare, Transaction
 from pgguard.model.decision import Decision, Effect, HoldRequirement
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.policy.decide import decide
+from pgguard.policy.redaction import redaction_of
 from pgguard.policy.wording import NAMES_UNKNOWN, hidden_refusal, refusal_of
 from pgguard.runtime.backend import BackendConnection
 from pgguard.runtime.estimate import Estimate, estimate_question, read_estimate
@@ -61,6 +62,7 @@ class Approval:
         self._login = login
         self._understanding = understanding
         self._parameters = database.parameters
+        self._names: Names | None = None
         self._bound: _Bound | None = None
         self._holding = Holding(house, login, database, tell)
         self._recent = RecentDecisions()
@@ -119,6 +121,7 @@ class Approval:
         return verdict
 
     def _judge(self, request: Request, names: Names) -> Flow:
+        self._names = names
         barred = self.barred()
         if barred is not None:
             return (yield from self._refuse_unjudged(request, barred, terminate=True))
@@ -362,7 +365,26 @@ class Approval:
             rules=self._house.rulebook.current.identity,
             error=error,
             values=_values(request),
+            redact=redaction_of(self._house.rulebook.current, statements, decision),
+            refers=tuple(f"{self._login.session}-{number}" for number in self._origins(request, statements)),
         )
+
+    def _origins(self, request: Request, statements: tuple[Facts, ...]) -> list[int]:
+        """The requests that prepared or declared what this one runs by name, itself left out."""
+        found, here = {request.origin}, set[str]()
+        for facts in statements:
+            match facts.control:
+                case Prepare(name=name) | DeclareCursor(name=name):
+                    here.add(name)
+                case ExecutePrepared(name=name) if name not in here and self._names is not None:
+                    prepared = self._names.prepared(name)
+                    found.add(0 if prepared is None else prepared.origin)
+                case FetchCursor(name=name) if name not in here and self._names is not None:
+                    portal = self._names.portal(name)
+                    found.add(0 if portal is None else portal.prepared.origin)
+                case _:
+                    pass
+        return sorted(found - {0})
 
     def _append(self, record: DecisionMade) -> Steps:
         """Write the record, and wait until it is as durable as configured; the refusal where that cannot be done."""

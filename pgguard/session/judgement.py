@@ -62,11 +62,15 @@ class Meaning:
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A prepared statement: its text and the parameter type OIDs its Parse declared (0: left to the server)."""
+    """A prepared statement: its text and the parameter type OIDs its Parse declared (0: left to the server).
+
+    `origin`: the number of the request that prepared it, or declared the cursor that it is the query of.
+    """
 
     text: bytes
     parameter_types: tuple[int, ...] = ()
     meaning: Meaning = msgspec.field(default_factory=Meaning)
+    origin: int = 0
 
 
 class Portal(msgspec.Struct, frozen=True):
@@ -95,7 +99,8 @@ class Request(msgspec.Struct, frozen=True):
     `quiet` is `status` the present one; `steady`: nothing in flight begins or ends a transaction block, so that
     `status` tells whether one is open. `segment`: an extended-protocol segment is open (no Sync since). `meaning` is
     that of the prepared statement that a Parse, Bind or Execute is about; None for any other message. `portal`: of a
-    Bind and of each Execute of what it bound, the same one.
+    Bind and of each Execute of what it bound, the same one. `origin`: of a Bind or Execute the number of the request
+    that brought its statement.
     """
 
     number: int
@@ -112,6 +117,7 @@ class Request(msgspec.Struct, frozen=True):
     meaning: Meaning | None = None
     steady: bool = False
     portal: Portal | None = None
+    origin: int = 0
 
 
 class Allow(msgspec.Struct, frozen=True):

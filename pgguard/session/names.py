@@ -66,17 +66,21 @@ class NameMap:
         if len(self._portals) > len(self._holdable):
             self._portals = {name: portal for name, portal in self._portals.items() if name in self._holdable}
 
-    def completed(self, control: Control, touched: tuple[Access, ...] = ()) -> None:
-        """A statement with this control has completed. `touched`: what it was judged to touch, if it named another."""
+    def completed(self, control: Control, number: int, touched: tuple[Access, ...] = ()) -> None:
+        """A statement with this control has completed; `number` is that of its request.
+
+        `touched`: what it was judged to touch, if it named another.
+        """
         match control:
             case Prepare():
-                self._statements[control.name] = Prepared(control.query.encode(), meaning=Meaning(touched))
+                prepared = Prepared(control.query.encode(), meaning=Meaning(touched), origin=number)
+                self._statements[control.name] = prepared
             case Deallocate(name=None):
                 self._statements.clear()
             case Deallocate(name=str(name)):
                 self._statements.pop(name, None)
             case DeclareCursor():
-                self._declared(control, touched)
+                self._declared(control, number, touched)
             case CloseCursor(name=None):
                 self._close_all_portals()
             case CloseCursor(name=str(name)):
@@ -87,8 +91,9 @@ class NameMap:
             case _:
                 pass  # leaves the names as they are
 
-    def _declared(self, cursor: DeclareCursor, touched: tuple[Access, ...]) -> None:
-        self._portals[cursor.name] = Portal(Prepared(cursor.query.encode(), meaning=Meaning(touched)))
+    def _declared(self, cursor: DeclareCursor, number: int, touched: tuple[Access, ...]) -> None:
+        query = Prepared(cursor.query.encode(), meaning=Meaning(touched), origin=number)
+        self._portals[cursor.name] = Portal(query)
         self._rows.pop(cursor.name, None)
         if cursor.holdable:
             self._holdable.add(cursor.name)

@@ -276,7 +276,7 @@ class Replies:
                 self.expected.done()
             return b""
         if head.control is not None:
-            self.names.completed(head.control, head.touched[head.index] if head.touched else ())
+            self.names.completed(head.control, head.number, head.touched[head.index] if head.touched else ())
         replacement = self._ran(head, tag)
         head.index += 1
         head.rows = head.before = head.copied = 0

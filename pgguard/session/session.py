@@ -317,7 +317,7 @@ class Session:
 
     def _take_parse(self, message: Message) -> None:
         parse = frontend.read_parse(message.raw)
-        prepared = Prepared(parse.text, parse.types)
+        prepared = Prepared(parse.text, parse.types, origin=self._requests + 1)
         entry = Entry(Awaits.PARSE, name=_known_as(parse.name), prepared=prepared)
         self._ask_for(message, Moment.PARSE, prepared, entry)
 
@@ -405,6 +405,7 @@ class Session:
             meaning=prepared.meaning if moment in _OF_PREPARED else None,
             steady=self._replies.expected.only_prepare,
             portal=portal,
+            origin=0 if moment is Moment.PARSE else prepared.origin,
         )
 
     def _ask_for(  # noqa: PLR0913  # the parts of one request

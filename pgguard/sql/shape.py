@@ -4,6 +4,7 @@ Made by printing the tree back to SQL, constants replaced by a mark and schemas 
 statement in the sense of the rule language's `shape`.
 """
 
+import hashlib
 from typing import Any
 
 from pglast import ast
@@ -74,6 +75,9 @@ def _held(node: ast.Node, attribute: str, value: Any) -> str:
         return "?"
     if isinstance(node, ast.DefElem) and attribute == "arg" and node.defname == "password":
         return "?"
+    if isinstance(node, ast.DefElem) and attribute == "arg" and node.defname == "as":
+        # the body of a DO block or function: it is what the statement is, and may hold anything
+        return hashlib.sha256(_print(value).encode()).hexdigest()
     if attribute == "options" and isinstance(node, _FOREIGN):
         return " ".join(f"{option.defname}=?" for option in value)
     return _print(value)

@@ -7,12 +7,23 @@ import pytest
 from pgguard.audit.records import DecisionMade
 from pgguard.audit.redact import Redactor
 from pgguard.audit.settings import AuditSettings
+from pgguard.model.access import Access, ColumnNote, Kind, ObjectName, Privilege
 from pgguard.model.context import Context
-from pgguard.model.decision import Effect
+from pgguard.model.decision import Effect, Redaction
+from pgguard.model.facts import Facts
+from pgguard.policy.decide import decide
+from pgguard.policy.problems import RulesInvalid
+from pgguard.policy.redaction import redaction_of
+from pgguard.sql.shape import shape_of_text
+from tests.policy.asking import ALICE, rules_of
 
 
 def redactor(key=None, **settings):
     return Redactor(AuditSettings(path=Path("a"), **settings), key)
+
+
+def text_of(text, literals="keep"):
+    return redactor().text(text, literals)
 
 
 @pytest.mark.parametrize(
@@ -28,31 +39,140 @@ def redactor(key=None, **settings):
         "alter role r password $$geheim$$",
         "alter role r password 'geheim",
         "alter role ü password U&'geheim'",
+        "select set_config('app.password', 'geheim', false)",
+        "set app.api_key = 'geheim'",
+        "set session app.secret to 'geheim'",
+        "select crypt('geheim', gen_salt('bf'))",
+        "select * from t where p = public.crypt(lower('geheim'), p)",
+        "select pgp_sym_decrypt(x, 'geheim') from t",
+        "do $$ begin create role r password 'geheim'; end $$",
+        "do $a$ begin execute $b$create role r password 'geheim'$b$; end $a$",
+        "do $$ begin execute 'create role r password ''geheim'''; end $$",
+        "do 'begin create role r password ''geheim''; end'",
+        "create function f() returns void language plpgsql as $$ begin perform crypt('geheim', s); end $$",
+        "do $a$ begin execute $b$ do $c$ begin execute $d$ select 'passwd geheim' $d$; end $c$ $b$; end $a$",
+        "do $$ begin x := 'password='||'geheim'; y := 'unfinished; end $$",
     ],
 )
 def test_secrets_are_masked_whatever_is_configured(text):
-    masked = redactor().text(text)
+    masked = text_of(text)
     assert "geheim" not in masked
     assert "***" in masked
 
 
 def test_other_text_is_left_alone():
     text = "select password from accounts where note = 'connection lost' -- é"
-    assert redactor().text(text) == text
+    assert text_of(text) == text
+
+
+def test_what_stands_beside_a_secret_in_a_body_stays():
+    text = "do $$ begin insert into t values ('kept'); create role r password 'geheim'; end $$"
+    assert text_of(text) == text.replace("'geheim'", "'***'")
+
+
+def test_the_facts_carry_no_password_either():
+    """A body is a part of the statement's shape, which the audit records whatever it leaves out of the text."""
+    text = "do $$ begin create role r password 'geheim'; end $$"
+    assert "geheim" not in shape_of_text(text)
+    assert shape_of_text(text) == shape_of_text(text.replace("do", "DO  "))
+    assert shape_of_text(text) != shape_of_text(text.replace("geheim", "anders"))
+
+
+ORDERS = """
+labels: {pii: [sales.customers.card_number, {comment: "*secret*"}]}
+redact: {pii: drop}
+rules:
+  - {name: orders, who: everyone, allow: select, on: sales.orders, redact: keep}
+  - {name: customers, who: everyone, allow: select, on: sales.customers}
+  - {name: staff, who: everyone, allow: select, on: hr.staff, redact: hash}
+  - {name: no-secrets, who: everyone, deny: select, on: hr.pay, redact: hash}
+"""
+
+
+def _read(table: str, *columns: str) -> Facts:
+    schema, name = table.split(".")
+    return Facts("SELECT", (Access(Privilege.SELECT, Kind.TABLE, ObjectName(name, schema), columns),))
+
+
+@pytest.mark.parametrize(
+    ("statements", "asked"),
+    [
+        ((_read("sales.orders", "id"),), "keep"),
+        ((_read("sales.customers", "id"),), None),
+        ((_read("sales.orders", "id"), _read("sales.customers", "id")), None),
+        ((_read("sales.customers", "card_number", "id"),), "drop"),
+        ((_read("sales.orders", "id"), _read("sales.customers", "card_number")), "drop"),
+        ((_read("hr.staff", "id"), _read("sales.orders", "id")), "hash"),
+        ((_read("hr.pay", "amount"),), "hash"),
+        ((_read("elsewhere.t", "id"),), None),
+        ((Facts("DO", (Access(Privilege.RUN, Kind.LANGUAGE, ObjectName("plpgsql")),)),), "drop"),
+        ((), None),
+    ],
+)
+def test_rules_and_labels_ask_for_redaction_and_the_strictest_wins(statements, asked):
+    rules = rules_of(ORDERS)
+    decision = decide(rules, statements, ALICE)
+    assert redaction_of(rules, statements, decision) == asked
+
+
+def test_what_nobody_could_look_into_is_redacted_as_strictly_as_anything():
+    assert redaction_of(rules_of(ORDERS), (), None) == "drop"
+    assert redaction_of(rules_of(ORDERS.replace("redact: {pii: drop}", "")), (), None) == "hash"
+    plain = rules_of("rules: [{name: a, who: everyone, allow: select, on: sales.orders}]")
+    assert redaction_of(plain, (), None) is None
+
+
+def test_a_column_is_known_by_the_comment_and_through_a_view():
+    rules = rules_of(ORDERS)
+    viewed = ColumnNote("x", sources=(("sales", "customers", "card_number"),))
+    for note in (viewed, ColumnNote("x", "a secret")):
+        access = Access(Privilege.SELECT, Kind.TABLE, ObjectName("v", "sales"), ("x",), notes=(note,))
+        facts = (Facts("SELECT", (access,)),)
+        assert redaction_of(rules, facts, decide(rules, facts, ALICE)) == "drop"
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked", "text", "value"),
+    [
+        ("keep", "drop", "select '?'", "?"),
+        ("drop", "keep", "select 12", "v"),
+        ("drop", "hash", "select '?'", "?"),
+        ("keep", None, "select 12", "v"),
+        ("drop", None, "select '?'", "?"),
+    ],
+)
+def test_what_the_rules_asked_for_is_done(configured, asked, text, value):
+    context = Context("alice", "alice@EXAMPLE.COM", "shop", 0.0)
+    redact = None if asked is None else Redaction(asked)
+    record = DecisionMade("", "s-1", "s", "bind", "select 12", Effect.ALLOW, context, values=("v",), redact=redact)
+    written = redactor(literals=configured, values=configured).record(record)
+    assert (written.text, written.values) == (text, (value,))
+
+
+def test_a_redaction_of_an_unknown_label_does_not_load():
+    labels = "labels: {pii: sales.customers.card_number}\n"
+    with pytest.raises(RulesInvalid, match='unknown label "pi"; did you mean "pii"'):
+        rules_of(labels + "redact: {pi: drop}")
+    with pytest.raises(RulesInvalid, match='unknown redact "keep"'):
+        rules_of(labels + "redact: {pii: keep}")
+
+
+def test_redaction_is_part_of_the_rule_sets_identity():
+    assert rules_of(ORDERS).identity != rules_of(ORDERS.replace("pii: drop", "pii: hash")).identity
 
 
 def test_constants_are_hashed_or_dropped():
     text = "select 'é', 12, 1.5, x'1f' from t where a = $1"
-    assert redactor(literals="drop").text(text) == "select '?', '?', '?', '?' from t where a = $1"
-    hashed = redactor(literals="hash").text("select 'a' = 'a', 'b'")
+    assert text_of(text, "drop") == "select '?', '?', '?', '?' from t where a = $1"
+    hashed = text_of("select 'a' = 'a', 'b'", "hash")
     one, two, three = (part.split("'")[1] for part in hashed.removeprefix("select ").replace(" = ", ",").split(","))
     assert one == two != three
 
 
 def test_bound_values():
-    assert redactor(values="drop").value("x") == "?"
-    assert redactor(values="drop").value(None) is None
-    assert redactor(values="hash").value("x") != redactor(b"key", values="hash").value("x")
+    assert redactor().value("x", "drop") == "?"
+    assert redactor().value(None, "drop") is None
+    assert redactor().value("x", "hash") != redactor(b"key").value("x", "hash")
 
 
 def _recorded(text: str, error: str, **settings: object) -> str | None:

@@ -1,0 +1,103 @@
+"""What the audit says of what real clients did."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from pgguard.audit.reading import records
+from pgguard.audit.records import DecisionMade
+from pgguard.lab.lab import Lab
+from tests.e2e.conftest import connected, run_psql
+
+
+def _decisions(lab: Lab, text: str) -> list[DecisionMade]:
+    """The decisions of the session that ran a statement with this text in it, in order."""
+    made = [record for record in records([lab.audit]) if isinstance(record, DecisionMade)]
+    (session,) = {record.session for record in made if text in record.text}
+    return [record for record in made if record.session == session]
+
+
+def _by_text(decisions: list[DecisionMade]) -> dict[str, DecisionMade]:
+    return {record.text: record for record in decisions}
+
+
+def test_execute_and_fetch_refer_to_what_they_run(lab: Lab):
+    told = run_psql(
+        lab,
+        "alice",
+        "prepare p as select count(*) from sales.orders /* linked by name */",
+        "execute p",
+        "begin; declare c cursor with hold for select id from sales.orders; commit",
+        "fetch 1 from c",
+        "prepare q as select 1; execute q",
+        "execute p; fetch 1 from c; execute q",
+    )
+    assert "ERROR" not in told.stderr
+    made = _by_text(_decisions(lab, "linked by name"))
+    ids = {text: record.id for text, record in made.items()}
+    p, c, q = (
+        next(i for text, i in ids.items() if text.startswith(start)) for start in ("prepare p", "begin", "prepare q")
+    )
+    assert made["execute p"].refers == (p,)
+    assert made["fetch 1 from c"].refers == (c,)
+    assert made["prepare q as select 1; execute q"].refers == ()
+    assert made["execute p; fetch 1 from c; execute q"].refers == (p, c, q)
+
+
+async def test_bind_refers_to_its_parse(lab: Lab, as_user: Callable[[str], None]):
+    as_user("alice")
+    async with connected(lab, "alice") as connection:
+        one = await connection.prepare("select id from sales.orders where id = $1 /* linked by protocol */")
+        await one.fetch(1)
+        two = await connection.prepare("select id from sales.orders where id > $1")
+        await two.fetch(1)
+        await one.fetch(2)
+    made = _decisions(lab, "linked by protocol")
+    parsed = {record.text: record.id for record in made if record.moment == "parse"}
+    bound = [record for record in made if record.moment == "bind" and record.text in parsed]
+    assert len(bound) >= 3
+    assert [record.refers for record in bound] == [(parsed[record.text],) for record in bound]
+    assert all(record.refers == () for record in made if record.moment == "parse")
+
+
+_RULES = Path(__file__).parents[2] / "rules"
+_REDACTING = """
+redact: {pii: drop}
+rules:
+  - {name: hashed, who: everyone, allow: select, on: sales.products, columns: [id, name], redact: hash}
+"""
+
+
+async def test_what_rules_ask_to_leave_out_stands_nowhere_in_the_log(
+    own_lab: Callable[..., Lab], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rules = tmp_path / "rules"
+    shutil.copytree(_RULES, rules)
+    (rules / "redacting.yaml").write_text(_REDACTING)
+    lab = own_lab(rules=rules)
+    for name, value in lab.environment("alice").items():
+        if name.startswith("KRB5"):
+            monkeypatch.setenv(name, value)
+    async with connected(lab, "alice") as connection:
+        for text, *values in (
+            ("select id from sales.customers where card_number = 'geheim1'",),
+            ("select id from sales.customers where card_number = $1", "geheim2"),
+            ("select id from sales.products where name = 'geheim3'",),
+            ("selct 'geheim4'",),
+            ("do $$ begin perform 'geheim5'; end $$",),
+            ("select id from sales.orders where id = 4711",),
+        ):
+            try:
+                await connection.fetch(text, *values)
+            except asyncpg.PostgresError:
+                continue
+    lab.proxy.stop()
+    log = lab.audit.read_text()
+    assert "geheim" not in log
+    assert "4711" in log
+    made = [record for record in records([lab.audit]) if isinstance(record, DecisionMade)]
+    asked = {record.redact for record in made if "sales" in record.text}
+    assert asked == {"drop", "hash", None}
