@@ -15,6 +15,11 @@ LINKED = len('{"hash":"') + 64 + len('","previous":"') + 64 + len('",')
 """Where the record begins in a line."""
 
 
+def is_link(line: bytes) -> bool:
+    """Whether a line begins as the chain's lines do."""
+    return line.startswith(b'{"hash":"') and line[73:87] == b'","previous":"' and line[151:153] == b'",'
+
+
 class Flaw(NamedTuple):
     """Where the chain is broken; `line` is 1-based."""
 
@@ -43,7 +48,7 @@ class Chain:
     def check(self, line: bytes) -> str | None:
         """What is wrong with the next line, None where nothing is; moves the head."""
         line = line.removesuffix(b"\n")
-        if not line.startswith(b'{"hash":"') or line[73:87] != b'","previous":"' or line[151:153] != b'",':
+        if not is_link(line):
             return "it is no audit record"
         written, previous = line[9:73].decode("ascii", "replace"), line[87:151].decode("ascii", "replace")
         if previous != self.head:

@@ -17,7 +17,7 @@ from typing import IO
 import msgspec
 
 from pgguard.audit.chain import ZERO
-from pgguard.audit.files import all_files, family
+from pgguard.audit.files import all_files, family, last_head
 
 _PATIENCE = 10
 """Looks in vain for the file that goes on, before records are given up as missing: a rotation may be under way."""
@@ -92,7 +92,7 @@ class Follower:
                 return True
             if links[1] == wanted.head:
                 return self._open(file)
-        return self._missed()
+        return _links(self._path) is not None and self._missed()  # else the file that goes on is yet to be written
 
     def _resume(self, file: Path, wanted: Position) -> bool:
         """Whether the file has the position; one that was written anew has another record there."""
@@ -233,26 +233,35 @@ def _hash(line: bytes) -> str | None:
     return line[9:73].decode("ascii", "replace") if line.startswith(b'{"hash":"') and len(line) > 73 else None
 
 
-def last_lines(path: Path) -> Iterator[bytes]:
-    """The lines of the open file and the closed ones before it, the last first; it ends at a compressed one."""
+def last_lines(path: Path, until: Position | None) -> Iterator[bytes]:
+    """The lines before this place (of `end_of`) in the open file, and in the closed ones before it, the last first.
+
+    It ends at a compressed one.
+    """
     for file in reversed(all_files(path)):
         if file.suffix == ".gz":
             return
+        links = _links(file)
         with file.open("rb") as opened:
-            end = _whole(opened.fileno())
+            known = until is not None and links is not None and links[0] == until.file
+            end = until.offset if until is not None and known else _whole(opened.fileno())
             while end > 0 and (line := _line_before(opened.fileno(), end, 0)):
                 yield line.removesuffix(b"\n")
                 end -= len(line)
 
 
 def end_of(path: Path) -> Position | None:
-    """The place behind the last whole line of the open file; None where it has none."""
-    links = _links(path)
-    if links is None:
-        return None
-    with path.open("rb") as opened:
-        end = _whole(opened.fileno())
-        return Position(links[0], end, _hash(_line_before(opened.fileno(), end, 0)) or ZERO)
+    """The place behind the last whole line that is there; None where none is."""
+    for file in reversed(all_files(path)):
+        links = _links(file)
+        if links is None:
+            continue
+        if file.suffix == ".gz":
+            return Position("", 0, last_head(file))  # whatever file goes on from it
+        with file.open("rb") as opened:
+            end = _whole(opened.fileno())
+            return Position(links[0], end, _hash(_line_before(opened.fileno(), end, 0)) or ZERO)
+    return None
 
 
 def _whole(descriptor: int) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pgguard.audit.chain import ZERO, Chain
+from pgguard.audit.chain import ZERO, Chain, is_link
 from pgguard.audit.encoding import Encoder
 from pgguard.audit.files import closed_files, last_head
 from pgguard.audit.records import Changed, Record
@@ -197,8 +197,12 @@ class AuditLog:
         if size == 0:
             closed = closed_files(self.path)
             return last_head(closed[-1]) if closed else ZERO
-        line = self._tail(size - 1)
-        return line[9:73].decode("ascii", "replace")
+        while size > 0:
+            line = self._tail(size - 1)
+            if is_link(line):
+                return line[9:73].decode("ascii", "replace")
+            size -= len(line) + 1  # somebody else wrote it: the chain goes on from the last record
+        return ZERO
 
     def _tail(self, end: int) -> bytes:
         """What stands between the last newline before `end` and `end`."""

@@ -5,6 +5,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,16 @@ import click
 import msgspec
 
 from pgguard.audit.files import all_files
+from pgguard.audit.follow import Follower, Position, end_of, last_lines
 from pgguard.audit.reading import AuditUnreadable, Wanted, records, tables
 from pgguard.audit.records import DecisionMade, Record, read_record
 from pgguard.audit.verify import verify_files
 
 _LOG = click.Path(exists=True, dir_okay=False, path_type=Path)
 _COLOURS = {"allow": "green", "deny": "red", "hold": "yellow"}
+_CHUNK = 256 << 10
+_LOOK_BACK = 64 << 20
+_POLL_SECONDS = 0.2
 _EXPORTED = ("at", "id", "session", "user", "principal", "database", "address", "effect", "rules", "tables", "text")
 
 
@@ -81,33 +87,55 @@ def search(logs: tuple[Path, ...], *, as_json: bool, **wanted: str) -> None:
 @click.argument("log", type=_LOG)
 @click.option("-n", "--lines", default=10, show_default=True, help="Records to begin with.")
 @click.option("--no-follow", is_flag=True, help="End after these.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records as they are in the log.")
 @_wanted
-def tail(log: Path, *, lines: int, no_follow: bool, **wanted: str) -> None:
-    """Print the last records, and those to come."""
+def tail(log: Path, *, lines: int, no_follow: bool, as_json: bool, **wanted: str) -> None:
+    """Print the last records, and those to come, over rotations; lines that are no records are told of."""
     wants = Wanted(**wanted)
-    at, inode = log.stat().st_size, log.stat().st_ino
-    for record in list(_read((log,), wants))[-lines:] if lines else ():
-        click.echo(_line(record))
-    while not no_follow:
-        if log.exists():
-            if log.stat().st_ino != inode:
-                at, inode = 0, log.stat().st_ino  # another file has the name now
-            at = _print_from(log, at, wants)
-        time.sleep(0.2)
+    here = end_of(log)
+    for line in reversed(list(islice(_last_wanted(log, here, wants), lines))):
+        _print_line(line, wants, as_json=as_json)
+    if no_follow:
+        return
+    with closing(Follower(log, here)) as follower, suppress(KeyboardInterrupt):
+        while True:
+            gaps = follower.gaps
+            new = follower.read(_CHUNK)
+            if follower.gaps > gaps:
+                click.echo("records are missing here: files were removed before they were read", err=True)
+            for line in new:
+                _print_line(line, wants, as_json=as_json)
+            if not new:
+                time.sleep(_POLL_SECONDS)
 
 
-def _print_from(log: Path, at: int, wants: Wanted) -> int:
-    """Print what the log holds from there on; where it ends."""
-    with log.open("rb") as file:
-        file.seek(at)
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            at += len(line)
-            record = read_record(line)
-            if wants.has(record):
-                click.echo(_line(record))
-    return at
+def _last_wanted(log: Path, here: Position | None, wants: Wanted) -> Iterator[bytes]:
+    """The last lines that are wanted, the last first, within a bounded look back."""
+    looked = 0
+    for line in last_lines(log, here):
+        looked += len(line)
+        if looked > _LOOK_BACK:
+            click.echo(f"looked back over {_LOOK_BACK >> 20} MiB; `pgguard audit search` looks at everything", err=True)
+            return
+        record = _record(line)
+        if record is not None and wants.has(record):
+            yield line
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        return read_record(line)
+    except msgspec.DecodeError:
+        return None
+
+
+def _print_line(line: bytes, wants: Wanted, *, as_json: bool) -> None:
+    record = _record(line)
+    if record is None:
+        shown = line[:80].decode("utf-8", "backslashreplace")
+        click.secho(f"no record of this version: {shown}", fg="red", err=True)
+    elif wants.has(record):
+        click.echo(line.decode() if as_json else _line(record))
 
 
 @audit.command()

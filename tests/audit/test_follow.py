@@ -181,12 +181,22 @@ def test_the_last_lines_are_found_from_the_end(written):
     written.add(2)
     with written.path.open("ab") as file:
         file.write(b'{"hash":"1')
-    lines = list(last_lines(written.path))
+    lines = list(last_lines(written.path, end_of(written.path)))
     everything = []
     for file in all_files(written.path):
         with reading(file) as opened:
             everything += [line.removesuffix(b"\n") for line in opened if line.endswith(b"\n")]
     assert lines == everything[::-1]
+
+
+def test_from_the_end_of_a_log_whose_last_file_is_packed_only_what_is_written_then_is_read(written, follow):
+    written.add(3)
+    compress(written.rotate())
+    written.path.unlink()  # as between a rotation and the next record
+    follower = follow(written.path, end_of(written.path))
+    assert rest(follower) == []
+    written.add(2)
+    assert rest(follower) == [3, 4]
 
 
 def test_from_the_end_only_what_is_written_then_is_read(written, follow):

@@ -121,6 +121,20 @@ def test_who_slept_through_two_rotations_goes_on_from_the_last(tmp_path):
     assert [detail for detail in check(path) if len(detail) == 1] == ["0", "1", "2", "3"]
 
 
+def test_a_foreign_line_is_a_flaw_and_breaks_nothing_after_it(tmp_path):
+    """What stood at the place of its hash became the previous hash of the next record."""
+    path = tmp_path / "a.jsonl"
+    log = open_log(path)
+    log.append(Changed(NOW, "start", "0"))
+    with path.open("ab") as file:
+        file.write(b"somebody wrote this\n")
+    log.append(Changed(NOW, "start", "1"))
+    log.close()
+    content = path.read_bytes().splitlines(keepends=True)
+    assert verify(content, None)[2] == [(2, "it is no audit record")]
+    assert read_record(content[2]) == Changed(NOW, "start", "1")
+
+
 def test_logrotate_may_take_the_file_away(tmp_path):
     path = tmp_path / "a.jsonl"
     log = open_log(path)
