@@ -52,6 +52,11 @@ def reading(path: Path) -> Iterator[IO[bytes]]:
         yield file  # type: ignore[misc]
 
 
+def bytes_read(file: IO[bytes]) -> int:
+    """How far a file of `reading` has been read, in bytes on the disk."""
+    return file.fileobj.tell() if isinstance(file, gzip.GzipFile) else file.tell()
+
+
 def last_head(path: Path) -> str:
     """The hash of the last record in a file."""
     line = b""

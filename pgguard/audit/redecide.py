@@ -10,11 +10,12 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from pgguard.audit.chain import LINKED
-from pgguard.audit.files import reading
+from pgguard.audit.files import bytes_read, reading
 from pgguard.audit.records import DecisionMade, read_record
 from pgguard.model.decision import Decision, Effect
 from pgguard.policy.decide import decide
@@ -100,16 +101,16 @@ def _compare(record: DecisionMade, before: Decision, after: Decision, rules: Rul
 
 
 def redecide_files(
-    files: Iterable[Path], load: Callable[[], RuleSet], workers: int, progress: Callable[[int], None]
+    files: Iterable[Path], load: Callable[[], RuleSet], workers: int, progress: Callable[[float], None]
 ) -> Outcome:
-    """`load` is called once in each process, and must be picklable. `progress` is told of each batch of lines."""
+    """`load` is called once in each process, and must be picklable. `progress` is told of the files' bytes done."""
     total = Outcome()
     batches = (batch for file in files for batch in _batches(file))
     if workers <= 1:
         rules = load()
         for batch in batches:
-            total.add(redecide(batch, rules))
-            progress(len(batch))
+            total.add(redecide(batch.lines, rules))
+            progress(batch.size)
         return total
     with multiprocessing.get_context("spawn").Pool(workers, _start, (load,)) as pool:
         for size, part in pool.imap(_work, batches):
@@ -118,10 +119,20 @@ def redecide_files(
     return total
 
 
-def _batches(file: Path) -> Iterator[list[bytes]]:
+class _Batch(NamedTuple):
+    """`size`: bytes of the file, as it lies on the disk."""
+
+    lines: list[bytes]
+    size: int
+
+
+def _batches(file: Path) -> Iterator[_Batch]:
     with reading(file) as lines:
+        before = 0
         while batch := list(islice(lines, BATCH)):
-            yield batch
+            at = bytes_read(lines)
+            yield _Batch(batch, at - before)
+            before = at
 
 
 _rules: list[RuleSet] = []
@@ -131,5 +142,5 @@ def _start(load: Callable[[], RuleSet]) -> None:
     _rules[:] = [load()]
 
 
-def _work(batch: list[bytes]) -> tuple[int, Outcome]:
-    return len(batch), redecide(batch, _rules[0])
+def _work(batch: _Batch) -> tuple[int, Outcome]:
+    return batch.size, redecide(batch.lines, _rules[0])

@@ -2,19 +2,23 @@
 
 import asyncio
 import sys
+from collections.abc import Callable, Coroutine
 from functools import partial
-from itertools import count
 from pathlib import Path
-from xml.etree import ElementTree as ET
+from typing import Any
 
+import asyncpg
 import click
 import msgspec
 
 from pgguard.audit.files import all_files
-from pgguard.audit.reading import records
-from pgguard.audit.redecide import Example, Flip, Outcome, redecide_files
-from pgguard.audit.workload import Measured, run, sessions_of
+from pgguard.audit.reading import AuditUnreadable, records
+from pgguard.audit.redecide import redecide_files
+from pgguard.audit.rerun import Measured, run
+from pgguard.audit.workload import Workload, workload_of
+from pgguard.cli import _replay
 from pgguard.policy.problems import RulesInvalid
+from pgguard.policy.rule_set import RuleSet
 from pgguard.runtime.rulebook import load_rules
 
 _LOG = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -22,7 +26,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("logs", nargs=-1, required=True, type=_LOG)
+@click.argument("logs", nargs=-1, type=_LOG)
 @click.option("--rules", type=_FOLDER, help="Decide again by these rules.")
 @click.option("--baseline", type=click.Path(exists=True, path_type=Path), help="Instead of the package's baseline.")
 @click.option("--strict", is_flag=True, help="Any flip is a failure.")
@@ -33,6 +37,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option("--speed", default="1x", show_default=True, help="How many times as fast as then (2x), or max.")
 @click.option("--read-only", is_flag=True, help="Run only what plainly changes nothing.")
+@click.option("--record", is_flag=True, help="Say what to record, and how much of LOGS can be run again.")
 def replay(  # noqa: PLR0913  # one argument an option
     logs: tuple[Path, ...],
     rules: Path | None,
@@ -44,6 +49,7 @@ def replay(  # noqa: PLR0913  # one argument an option
     targets: tuple[str, ...],
     speed: str,
     read_only: bool,
+    record: bool,
 ) -> None:
     """Decide every recorded statement again (--rules), or run the allowed ones again (--to).
 
@@ -51,23 +57,39 @@ def replay(  # noqa: PLR0913  # one argument an option
     reproduce a record; with --strict, where anything changes at all.
     With --to, exits with 1 where a statement fails otherwise than it did.
     """
-    if (rules is None) == (not targets):
-        raise click.UsageError("say either --rules, to decide again, or --to, to run again")
+    if [rules is not None, bool(targets), record].count(True) != 1:
+        raise click.UsageError("say either --rules, to decide again, or --to, to run again, or --record")
     files = all_files(logs[0]) if len(logs) == 1 else list(logs)
-    if rules is None:
-        _run_workload(files, targets, _speed(speed), read_only=read_only)
+    if record:
+        click.echo(_replay.left_out_text(_workload(files, read_only=read_only)) if files else _replay.RECORDING)
         return
-    load = partial(load_rules, rules, baseline)
+    if not files:
+        raise click.UsageError("name the audit's files")
+    if rules is not None:
+        _decide_again(files, partial(load_rules, rules, baseline), workers, form, strict=strict)
+    elif form == "junit":
+        raise click.UsageError("--format junit is for --rules; a workload has text and json")
+    else:
+        _run_again(files, targets, _speed(speed), form, read_only=read_only)
+
+
+def _decide_again(files: list[Path], load: Callable[[], RuleSet], workers: int, form: str, *, strict: bool) -> None:
     try:
         load()
     except RulesInvalid as error:
         raise click.ClickException(f"the rules cannot be loaded:\n{error}") from error
-    done = count()
     try:
-        outcome = redecide_files(files, load, workers, lambda lines: _progress(next(done), lines))
+        with _replay.bar("deciding again", sum(file.stat().st_size for file in files)) as progress:
+            outcome = redecide_files(files, load, workers, progress)
     except msgspec.DecodeError as error:
         raise click.ClickException(f"a record is not of this version: {error}") from error
-    click.echo({"text": _text, "json": _json, "junit": _junit}[form](outcome))
+    match form:
+        case "json":
+            click.echo(_replay.decisions_json(outcome))
+        case "junit":
+            click.echo(_replay.decisions_junit(outcome, strict=strict))
+        case _:
+            click.echo(_replay.decisions_text(outcome))
     if outcome.unlike or outcome.loosening or (strict and outcome.flips):
         sys.exit(1)
 
@@ -79,82 +101,44 @@ def _speed(written: str) -> float | None:
         speed = float(written.removesuffix("x"))
     except ValueError:
         speed = 0.0
-    if speed <= 0:
+    if not 0 < speed < float("inf"):
         raise click.BadParameter(f'"{written}" is no speed; write 2x, 0.5x or max')
     return speed
 
 
-def _run_workload(files: list[Path], targets: tuple[str, ...], speed: float | None, *, read_only: bool) -> None:
+def _workload(files: list[Path], *, read_only: bool) -> Workload:
+    try:
+        return workload_of(records(files), read_only=read_only)
+    except AuditUnreadable as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _run_again(files: list[Path], targets: tuple[str, ...], speed: float | None, form: str, *, read_only: bool) -> None:
     """Against each target in turn, so that they do not disturb one another."""
-    sessions = sessions_of(records(files), read_only=read_only)
-    differs = False
-    first: Measured | None = None
+    workload = _workload(files, read_only=read_only)
+    if not workload.statements:
+        raise click.ClickException(f"nothing to run: {_replay.left_out_text(workload)}; see --record")
+    if form == "text":
+        click.echo(_replay.left_out_text(workload))
+    results: list[Measured] = []
     for number, dsn in enumerate(targets, 1):
-        measured = asyncio.run(run(sessions, dsn, speed, read_only=read_only))
-        click.echo(
-            f"target {number}: {len(measured.seconds)} statements, {len(sessions)} sessions, {measured.skipped} skipped"
-        )
-        for percent in (50, 90, 99):
-            taken = measured.percentile(percent)
-            ratio = "" if first is None else f"  {taken / max(first.percentile(percent), 1e-9):.2f} times target 1"
-            click.echo(f"  p{percent}: {taken * 1000:.3f} ms{ratio}")
-        for difference in measured.differences:
-            then, now = difference.then or "success", difference.now or "success"
-            click.echo(f"  {difference.id}: {then} then, {now} now: {difference.text!r}")
-        first = first or measured
-        differs = differs or bool(measured.differences)
-    if differs:
+        with _replay.bar(f"target {number}", workload.statements) as progress:
+            measured = _measure(number, run(workload, dsn, speed, read_only=read_only, progress=partial(progress, 1)))
+        if form == "text":
+            click.echo(_replay.target_text(number, workload, measured, results[0] if results else None))
+        results.append(measured)
+    if form == "json":
+        click.echo(_replay.workload_json(workload, results))
+    if any(measured.differences for measured in results):
         sys.exit(1)
 
 
-def _progress(batch: int, lines: int) -> None:
-    """A line that is written over, on a terminal only; how many lines are to come nobody knows beforehand."""
-    if sys.stderr.isatty():
-        click.echo(f"\r{batch * lines} lines", nl=False, err=True)
-
-
-def _ordered(outcome: Outcome) -> list[tuple[Flip, Example]]:
-    """What loosens first, then the most frequent."""
-    return sorted(outcome.flips.items(), key=lambda item: (not item[0].loosens, -item[1].count))
-
-
-def _text(outcome: Outcome) -> str:
-    lines = [f"{outcome.decided} decisions made again; {sum(e.count for e in outcome.flips.values())} flips"]
-    if outcome.undecided:
-        lines.append(f"{outcome.undecided} statements were refused before any rule was asked, and are left out")
-    if outcome.same_rules:
-        lines.append(f"{outcome.same_rules} were made by these same rules; {len(outcome.unlike)} come out otherwise")
-    lines += [f"  not reproduced: {id_}" for id_ in outcome.unlike[:20]]
-    for flip, example in _ordered(outcome):
-        lines += [
-            f"{flip.before} -> {flip.after}: {example.count} times",
-            f"  then: {', '.join(flip.rules_before) or 'no rule allows'}",
-            f"  now:  {', '.join(flip.rules_after) or 'no rule allows'}",
-            f"  like: {example.id} {example.user}: {example.text!r}",
-        ]
-    return "\n".join(lines)
-
-
-def _json(outcome: Outcome) -> str:
-    flips = [{**msgspec.to_builtins(f), **msgspec.to_builtins(e), "loosens": f.loosens} for f, e in _ordered(outcome)]
-    whole = {
-        "decided": outcome.decided,
-        "undecided": outcome.undecided,
-        "same_rules": outcome.same_rules,
-        "not_reproduced": outcome.unlike,
-        "flips": flips,
-    }
-    return msgspec.json.encode(whole).decode()
-
-
-def _junit(outcome: Outcome) -> str:
-    failures = len(outcome.flips) + len(outcome.unlike)
-    suite = ET.Element("testsuite", name="pgguard replay", tests=str(outcome.decided), failures=str(failures))
-    for flip, example in _ordered(outcome):
-        case = ET.SubElement(suite, "testcase", name=f"{flip.before} -> {flip.after}: {example.text}")
-        failure = ET.SubElement(case, "failure", message=f"{example.count} times, like {example.id}")
-        failure.text = f"then: {', '.join(flip.rules_before)}\nnow: {', '.join(flip.rules_after)}"
-    for id_ in outcome.unlike:
-        case = ET.SubElement(suite, "testcase", name=id_)
-        ET.SubElement(case, "failure", message="the same rules do not reproduce this decision")
-    return ET.tostring(suite, encoding="unicode")
+def _measure(number: int, running: Coroutine[Any, Any, Measured]) -> Measured:
+    """Run it; a target that lets no session in is told by its number: its DSN may hold a password."""
+    try:
+        return asyncio.run(running)
+    except* (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as group:
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise click.ClickException(f"target {number} lets no session in: {first or type(first).__name__}") from first

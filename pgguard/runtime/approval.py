@@ -365,6 +365,7 @@ class Approval:
             rules=self._house.rulebook.current.identity,
             error=error,
             values=_values(request),
+            binary=_binary_ones(request),
             redact=redaction_of(self._house.rulebook.current, statements, decision),
             refers=tuple(f"{self._login.session}-{number}" for number in self._origins(request, statements)),
         )
@@ -449,6 +450,12 @@ def _values(request: Request) -> tuple[str | None, ...]:
         else value.decode("utf-8", "backslashreplace")
         for index, value in enumerate(request.parameters)
     )
+
+
+def _binary_ones(request: Request) -> tuple[int, ...]:
+    if 1 not in request.formats:
+        return ()
+    return tuple(index for index in range(len(request.parameters)) if _binary(request, index))
 
 
 def _binary(request: Request, index: int) -> bool:

@@ -1,10 +1,16 @@
 """Deciding an audit again: the same rules reproduce it, other rules flip what they change, and the exit code tells."""
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
 
+from pgguard.audit.files import compress
 from pgguard.audit.log import AuditLog
 from pgguard.audit.records import DecisionMade, SessionStarted
 from pgguard.audit.settings import AuditSettings
@@ -91,6 +97,36 @@ def test_a_decision_that_was_written_otherwise_is_found(recorded):
 
 def test_junit(recorded):
     assert 'failures="1"' in replay(recorded, LOOSER, "--format", "junit").stdout
+
+
+def test_junit_fails_what_the_command_fails_by(recorded):
+    tightened = replay(recorded, STRICTER, "--format", "junit")
+    assert 'tests="1" failures="0"' in tightened.stdout
+    assert 'failures="1"' in replay(recorded, STRICTER, "--strict", "--format", "junit").stdout
+    same = replay(recorded, RULES, "--format", "junit")
+    assert '<testcase name="20 decisions stay as they are" />' in same.stdout
+
+
+def test_a_terminal_shows_how_far_it_is_and_a_pipe_nothing(recorded):
+    rules = recorded / "rules"
+    rules.mkdir()
+    (rules / "rules.yaml").write_text(RULES)
+    log = recorded / "audit.jsonl"
+    compress(log)
+    command = [sys.executable, "-m", "pgguard", "replay", str(log) + ".gz", "--rules", str(rules)]
+    ours, theirs = pty.openpty()
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, text=True, check=False)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO is the end of a terminal nobody holds any more
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    assert b"deciding again" in shown
+    assert b"100%" in shown
+    assert "decisions made again" in done.stdout
+    piped = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (piped.stderr, piped.stdout) == ("", done.stdout)
 
 
 def test_several_processes_find_the_same(recorded):
