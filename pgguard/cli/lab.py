@@ -12,6 +12,8 @@ import click
 from pgguard.lab.entries import Entries
 from pgguard.lab.errors import LabError
 from pgguard.lab.lab import SHOP_PEOPLE, Lab, Plan, take_down
+from pgguard.lab.services import SERVICE_NAMES
+from pgguard.lab.services import serve as serve_one
 from pgguard.lab.state import read_state
 
 _FOLDER = click.option(
@@ -85,6 +87,20 @@ def shell(folder: Path, user: str, command: tuple[str, ...]) -> NoReturn:
         os.execvpe(words[0], words, {**os.environ, **environment})  # noqa: S606 -- a shell is what was asked for
     except OSError as error:
         raise click.ClickException(f'cannot run "{words[0]}": {error.strerror}') from error
+
+
+@lab.command()
+@click.argument("name", type=click.Choice(SERVICE_NAMES))
+@click.option(
+    "--shared",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder in which services leave each other keytabs and krb5.conf.",
+)
+def service(name: str, shared: Path) -> None:
+    """One server of the shop's lab in the foreground, in a container of its own: for compose.yaml."""
+    with _errors_in_words():
+        serve_one(name, shared)
 
 
 @lab.group()

@@ -8,6 +8,7 @@ import ldap.dn
 import ldap.modlist
 
 from pgguard.lab.errors import LabError
+from pgguard.lab.people import People
 
 _PATIENCE_SECONDS = 10
 
@@ -64,6 +65,18 @@ class Entries:
 
     def add_group(self, group: str, users: Iterable[str] = (), groups: Iterable[str] = ()) -> None:
         self.add_many([self.group(group, users, groups)])
+
+    def add_people(self, people: People) -> None:
+        """All of a directory file."""
+        for group in people.all_groups():
+            self.add_group(group)
+        for group in people.groups:
+            for outer in people.outer_groups_of(group):
+                self.nest(group, outer)
+        for user in people.users:
+            self.add_user(user, people.password_of(user))
+            for group in people.groups_of(user):
+                self.add_to_group(user, group)
 
     def add_to_group(self, user: str, group: str) -> None:
         self._change_member(ldap.MOD_ADD, group, self.user_dn(user))

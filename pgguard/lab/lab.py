@@ -33,6 +33,7 @@ from pgguard.lab.state import Address, Database, LabState, Ldap, forget_state, r
 
 _SHOP = Path(__file__).parent / "shop"
 SHOP_PEOPLE = _SHOP / "directory.yaml"
+SHOP_SCHEMA = _SHOP / "schema.sql"
 SHOP_RULES = _SHOP / "rules"
 _SERVICE = "postgres/localhost"
 _SERVICE_ROLE = "pgguard"
@@ -136,24 +137,23 @@ class Lab:
         self.stop()
 
     def _add_people(self) -> None:
-        for group in self.people.all_groups():
-            self.slapd.add_group(group)
-        for group in self.people.groups:
-            for outer in self.people.outer_groups_of(group):
-                self.slapd.nest(group, outer)
+        self.slapd.add_people(self.people)
         for user in self.people.users:
-            self.add_user(user, self.people.password_of(user), self.people.groups_of(user))
+            self._add_principal(user, self.people.password_of(user))
         for service in self.plan.services:
             self.realm.add_principal(service)
         self.realm.keytab(self.keytab, *self.plan.services)
 
     def add_user(self, user: str, password: str | None = None, groups: Iterable[str] = ()) -> None:
         """A principal with a ticket, and an entry in the directory."""
-        self.realm.add_principal(user, password)
-        self.realm.kinit(user, self.ccache(user))
+        self._add_principal(user, password)
         self.slapd.add_user(user, password)
         for group in groups:
             self.slapd.add_to_group(user, group)
+
+    def _add_principal(self, user: str, password: str | None) -> None:
+        self.realm.add_principal(user, password)
+        self.realm.kinit(user, self.ccache(user))
 
     @property
     def keytab(self) -> Path:
@@ -168,7 +168,7 @@ class Lab:
         database = self.plan.database
         if not self.postgres.has_database(database):
             self.postgres.run(f"create database {quote_identifier(database)}")
-        for path in self.plan.sql or (_SHOP / "schema.sql",):
+        for path in self.plan.sql or (SHOP_SCHEMA,):
             self.postgres.run_file(path.absolute(), database)
         wanted = [self.plan.db_role] if self.plan.db_role else list(self.people.users)
         for role in wanted:

@@ -34,15 +34,16 @@ _SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), less the NUL
 class Postgres:
     """A server with its cluster in `folder`; `binaries` is the folder with initdb and postgres of some version."""
 
-    host = "localhost"
     superuser = "postgres"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- each by its keyword
         self,
         folder: Path,
         binaries: Path | None = None,
         settings: Mapping[str, str] = THROWAWAY,
         *,
+        host: str = "localhost",
+        port: int | None = None,
         hba: Sequence[str] = TRUST,
         tied: bool = True,
     ) -> None:
@@ -50,7 +51,8 @@ class Postgres:
         self.binaries = binaries or newest_binaries()
         self.data = self.folder / "data"
         self.log = self.folder / "server.log"
-        self.port = free_port()
+        self.host = host
+        self.port = port or free_port()
         self._settings = dict(settings)
         self._tied = tied
         self._process: Process | None = None
@@ -66,7 +68,7 @@ class Postgres:
 
     def start(self) -> None:
         settings = {
-            "listen_addresses": "localhost",
+            "listen_addresses": self.host,
             "unix_socket_directories": str(self.folder),
             "port": str(self.port),
             "max_connections": "200",

@@ -24,6 +24,7 @@ _KRB5_CONF = """\
   dns_lookup_kdc = false
   dns_canonicalize_hostname = false
   rdns = false
+  qualify_shortname = ""
   forwardable = true
   udp_preference_limit = 1
   clockskew = {clock_skew}
@@ -31,7 +32,7 @@ _KRB5_CONF = """\
 
 [realms]
   {realm} = {{
-    kdc = localhost:{port}
+    kdc = {host}:{port}
 {anchors}  }}
 {others}
 [domain_realm]
@@ -41,8 +42,8 @@ _KRB5_CONF = """\
 _KDC_CONF = """\
 [realms]
   {realm} = {{
-    kdc_listen = localhost:{port}
-    kdc_tcp_listen = localhost:{port}
+    kdc_listen = {host}:{port}
+    kdc_tcp_listen = {host}:{port}
     database_name = {folder}/principal
     key_stash_file = {folder}/stash
     acl_file = {folder}/kadm5.acl
@@ -68,25 +69,26 @@ SPAKE = "spake"
 
 
 class Realm:
-    """A realm with its KDC. `clock_skew` is what krb5 forgives, in seconds.
+    """A realm with its KDC, on a free port unless one is given. `clock_skew` is what krb5 forgives, in seconds.
 
     With `certificates` users may get their ticket with one, too (PKINIT), which the KDC stamps with the indicator.
     """
 
-    host = "localhost"
-
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- each by its keyword
         self,
         folder: Path,
         name: str = "PGGUARD.TEST",
         *,
+        host: str = "localhost",
+        port: int | None = None,
         clock_skew: int = 300,
         certificates: Certificates | None = None,
         tied: bool = True,
     ) -> None:
         self.folder = own_folder(folder.absolute(), None)
         self.name = name
-        self.port = free_port()
+        self.host = host
+        self.port = port or free_port()
         self.krb5_config = self.folder / "krb5.conf"
         self._clock_skew = clock_skew
         self._certificates = certificates
@@ -99,15 +101,16 @@ class Realm:
             self._run("kdb5_util", "create", "-s", "-r", name, "-P", os.urandom(16).hex())
 
     def _write_config(self) -> None:
-        values = {"realm": self.name, "port": self.port, "folder": self.folder, "clock_skew": self._clock_skew}
+        values = {"realm": self.name, "host": self.host, "port": self.port, "folder": self.folder}
         anchors = identity = ""
         if self._certificates is not None:
             certificate, key = issue_for_kdc(self._certificates, self.name)
             anchors = f"    pkinit_anchors = FILE:{self._certificates.authority}\n"
             identity = f"{anchors}    pkinit_identity = FILE:{certificate},{key}\n    pkinit_indicator = {PKINIT}\n"
         others = "".join(_OTHER.format(realm=other.name, port=other.port) for other in self._trusted)
-        self.krb5_config.write_text(_KRB5_CONF.format(anchors=anchors, others=others, **values))
-        (self.folder / "kdc.conf").write_text(_KDC_CONF.format(pkinit=identity, spake=SPAKE, **values))
+        skew = self._clock_skew
+        self.krb5_config.write_text(_KRB5_CONF.format(anchors=anchors, others=others, clock_skew=skew, **values))
+        (self.folder / "kdc.conf").write_text(_KDC_CONF.format(pkinit=identity, spake=SPAKE, clock_skew=skew, **values))
 
     def trust(self, other: "Realm") -> None:
         """Let the other realm's people get tickets for this one's services, by way of the environment of this one."""

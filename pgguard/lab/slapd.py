@@ -72,12 +72,12 @@ class Slapd(Entries):
     OPT_X_SASL_NOCANON.
     """
 
-    host = "localhost"
-
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- each by its keyword
         self,
         folder: Path,
         *,
+        host: str = "localhost",
+        port: int | None = None,
         realm: Realm | None = None,
         certificates: Certificates | None = None,
         syncrepl: bool = True,
@@ -85,7 +85,8 @@ class Slapd(Entries):
     ) -> None:
         self._syncrepl = syncrepl
         self.folder = own_folder(folder.absolute(), ACCOUNT)
-        self.port = free_port()
+        self.host = host
+        self.port = port or free_port()
         self.tls_port = free_port()
         super().__init__(f"ldap://{self.host}:{self.port}", _BASE, f"cn=admin,{_BASE}", "lab-admin")
         self._certificates = certificates
