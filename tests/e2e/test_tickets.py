@@ -13,8 +13,8 @@ from pgguard.lab.lab import Lab, Plan
 from pgguard.lab.pkinit import issue_for_user
 from pgguard.lab.realm import PKINIT, Realm
 from pgguard.lab.terminal import PSQL, Terminal
-from tests.e2e.conftest import serve_with
-from tests.e2e.psql import WITH_OR_WITHOUT_CONNECTION, psql_with
+from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, serve_with
+from tests.e2e.psql import psql_with
 
 _RULES = Path(__file__).parents[2] / "rules"
 
