@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from postgres_tree import Oracle
-from rich import SETTINGS
+from rich_schema import SETTINGS
 
 from pgguard.database.catalog_loader import load_catalog
 from pgguard.lab.postgres import Postgres

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from pglast import ast
-from rich import SETTINGS
+from rich_schema import SETTINGS
 
 from pgguard.model.access import Kind, Privilege, Where
 from pgguard.model.facts import Facts

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich import SETTINGS
+from rich_schema import SETTINGS
 
 from pgguard.sql.analyze import Analysis, Script, analyze
 from pgguard.sql.catalog import Catalog
