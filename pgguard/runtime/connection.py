@@ -25,12 +25,15 @@ from pgguard.runtime.judging import SessionJudge
 from pgguard.runtime.login import Login
 from pgguard.runtime.session_trace import session_trace
 from pgguard.runtime.understanding import Understanding
-from pgguard.session.events import CancelWanted, Ended, Outcome, ParameterChanged
+from pgguard.session.events import CancelWanted, Ended, Outcome, ParameterChanged, WaitsInVain
 from pgguard.session.judgement import Refuse, TransactionStatus, Verdict
 from pgguard.session.session import Session
 from pgguard.wire import frontend
 
 _log = logging.getLogger(__name__)
+
+_CANCELED = Refusal(SqlState.QUERY_CANCELED, "canceling statement due to user request")
+_SKIPPED = Refusal(SqlState.QUERY_CANCELED, "the statements before it failed")
 
 _BACKLOG = 1 << 20
 """Bytes of the client's that may wait behind a message, before the client is not read any more."""
@@ -121,6 +124,8 @@ class Connection:
                     self._outcome(event)
                 case CancelWanted():
                     self._spawn(self._cancel_backend())
+                case WaitsInVain():
+                    self._give_up(_SKIPPED)
                 case ParameterChanged():
                     self._database.parameters[event.name] = event.value
                 case Ended():
@@ -185,13 +190,17 @@ class Connection:
 
     async def cancel(self) -> None:
         """The client has asked to cancel what it waits for."""
-        waiting = self.session.waiting
-        if waiting is not None:
-            refusal = Refusal(SqlState.QUERY_CANCELED, "canceling statement due to user request")
-            self._judge.abandon()
-            self._resolve(waiting.number, Refuse(refusal, self._approval.audit_id(waiting)))
+        if self.session.waiting is not None:
+            self._give_up(_CANCELED)
         elif self.session.running:
             await self._cancel_backend()
+
+    def _give_up(self, refusal: Refusal) -> None:
+        """What waits for its judgement gets none."""
+        waiting = self.session.waiting
+        if waiting is not None:
+            self._judge.abandon()
+            self._resolve(waiting.number, Refuse(refusal, self._approval.audit_id(waiting)))
 
     async def _cancel_backend(self) -> None:
         """# INVARIANT: no further statement is released until the cancel has been delivered: it would hit that one."""

@@ -22,6 +22,10 @@ class CancelWanted(msgspec.Struct, frozen=True):
     """Cancel what the database runs now (a result grew too long), and call `Session.cancelled` when that is over."""
 
 
+class WaitsInVain(msgspec.Struct, frozen=True):
+    """`Session.waiting` will not run, since the database skips it: give its judgement up, and `resolve` it."""
+
+
 class ParameterChanged(msgspec.Struct, frozen=True):
     name: str
     value: str
@@ -31,4 +35,4 @@ class Ended(msgspec.Struct, frozen=True):
     """The session is over: write out what is left to each side, and close both."""
 
 
-Event = Outcome | CancelWanted | ParameterChanged | Ended
+Event = Outcome | CancelWanted | WaitsInVain | ParameterChanged | Ended

@@ -22,7 +22,7 @@ from pgguard.model.control import CopyIn
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
 from pgguard.session import refusing
-from pgguard.session.events import Ended, Event
+from pgguard.session.events import Ended, Event, Outcome, WaitsInVain
 from pgguard.session.expected import Awaits, Barrier, Entry
 from pgguard.session.judgement import (
     Allow,
@@ -447,6 +447,10 @@ class Session:
 
     def _decided(self, waiting: _Waiting, verdict: Verdict) -> None:
         self._waiting = None
+        if self._skipping:
+            # an error came while it waited: the database would skip it, and no reply would ever be its own
+            self._replies.events.append(Outcome(waiting.request.number, 0, None))
+            return
         match verdict:
             case Allow():
                 self._relay(waiting, verdict)
@@ -526,6 +530,8 @@ class Session:
             waiting = self._waiting
             if waiting is not None and waiting.stage is _Stage.DRAINING:
                 self._waiting = None  # the database would skip it too
+            elif waiting is not None and waiting.stage is _Stage.ELSEWHERE:
+                self._replies.events.append(WaitsInVain())
         self._ask_when_quiet()
         self._advance()
 

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 
+from pgguard.session.events import WaitsInVain
 from pgguard.session.judgement import Allow, Answer, Later, Moment, Names, Request, Verdict
 from pgguard.session.session import Session
-from pgguard.wire import frontend
+from pgguard.wire import backend, frontend
+from pgguard.wire.constants import Backend
 
 _PARSE = frontend.parse(b"", b"select 1")
 _BIND = frontend.bind(b"", b"")
@@ -60,3 +62,21 @@ def test_a_flush_is_not_kept_back():
     session = Session(HoldAtBind(0), limit=1 << 20, parameters={})
     session.client_data(_PARSE + frontend.flush() + _BIND)
     assert b"".join(session.take_server()) == _PARSE + frontend.flush()
+
+
+def test_what_waits_when_the_statement_before_it_fails_is_skipped_too():
+    """It was relayed when its verdict came, to a database that skips until Sync: no reply was ever its own."""
+    session = Session(HoldAtBind(1), limit=1 << 20, parameters={})
+    session.client_data(_PARSE + _BIND + _EXECUTE + _PARSE + _BIND + _EXECUTE + frontend.sync())
+    before = b"".join(session.take_server())
+    assert before == _PARSE + _BIND + _EXECUTE
+    failure = backend.error({"S": "ERROR", "V": "ERROR", "C": "22012", "M": "division by zero"})
+    session.server_data(backend.empty(Backend.PARSE_COMPLETE) + backend.empty(Backend.BIND_COMPLETE) + failure)
+    assert any(isinstance(event, WaitsInVain) for event in session.take_events())
+    assert session.waiting is not None
+    session.resolve(session.waiting.number, Allow((None,)))
+    assert b"".join(session.take_server()).endswith(frontend.sync())
+    session.server_data(backend.ready_for_query(b"I"))
+    assert not session.running
+    session.client_data(frontend.query(b"select 1"))
+    assert b"".join(session.take_server()) == frontend.query(b"select 1")

@@ -1,0 +1,213 @@
+"""Sessions under any input: whole messages in any order, broken bytes, verdicts of every kind, replies at any time.
+
+Held in every sequence: nothing is raised; what must not run does not reach the database, as text or by a name; what
+does reach it is whole messages in a place where it takes them; what the client gets is whole messages; and when
+everybody has answered, nothing waits.
+"""
+
+import os
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from imitation import Server
+
+from pgguard.model.control import CopyIn
+from pgguard.model.refusal import Refusal
+from pgguard.model.sqlstate import SqlState
+from pgguard.session.judgement import Allow, Answer, Ask, Later, Moment, Names, Question, Refuse, Request, Verdict
+from pgguard.session.session import Session
+from pgguard.wire import frontend
+from pgguard.wire.constants import Frontend
+from pgguard.wire.framing import message
+
+EXAMPLES = int(os.environ.get("PGGUARD_FUZZ", "150"))
+"""Of each test: more on demand."""
+
+NEVER, NOT_RUN = b"never", b"not run"
+"""What is refused at every moment, and what is refused only when it would run."""
+TEXTS = (b"select 1", b"wrong", b"fails", b"", b"copy in", NEVER, NOT_RUN, b"never copy", b"limited")
+NAMES = (b"", b"a", b"b")
+FORBIDDEN = 666
+
+
+class Moods:
+    """A judge that decides by text, and takes the way to its verdict that `ways` says, over and over."""
+
+    def __init__(self, ways: Sequence[str]) -> None:
+        self._ways = ways
+        self._asked = 0
+
+    def judge(self, request: Request, names: Names) -> Verdict:
+        del names
+        self._asked += 1
+        match self._ways[self._asked % len(self._ways)]:
+            case "later":
+                return Later()
+            case "ask":
+                return Ask((Question(b"select question"),))
+            case "quiet":
+                return Ask()
+            case "raise":
+                raise RuntimeError("a judge that fails")
+            case _:
+                return self.verdict(request)
+
+    def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
+        del names
+        return Later() if len(answers) == 1 and self._asked % 3 == 0 else self.verdict(request)
+
+    @staticmethod
+    def verdict(request: Request) -> Verdict:
+        runs = request.moment in {Moment.BIND, Moment.EXECUTE, Moment.QUERY}
+        if NEVER in request.text or (NOT_RUN in request.text and runs) or request.function == FORBIDDEN:
+            return Refuse(Refusal(SqlState.INSUFFICIENT_PRIVILEGE, "no"), "x")
+        control = CopyIn() if b"copy" in request.text else None
+        return Allow((control,), 1 if request.text == b"limited" else None)
+
+
+def must_not(moment: str, text: bytes) -> bool:
+    return NEVER in text or (moment == "E" and text == NOT_RUN) or (moment == "F" and text == b"%d" % FORBIDDEN)
+
+
+texts, names = st.sampled_from(TEXTS), st.sampled_from(NAMES)
+messages = st.one_of(
+    st.builds(frontend.query, texts),
+    st.builds(frontend.parse, names, texts),
+    st.builds(frontend.bind, names, names),
+    st.builds(frontend.execute, names, st.integers(0, 2)),
+    st.builds(lambda kind, name: message(Frontend.DESCRIBE, kind + name + b"\0"), st.sampled_from([b"S", b"P"]), names),
+    st.builds(frontend.close_statement, names),
+    st.builds(frontend.close_portal, names),
+    st.builds(frontend.function_call, st.sampled_from([0, 1, FORBIDDEN])),
+    st.sampled_from([
+        frontend.sync(), frontend.sync(), frontend.flush(), message(Frontend.COPY_DATA, b"1\n"),
+        message(Frontend.COPY_DONE), frontend.copy_fail(b"why"),
+    ]),
+)  # fmt: skip
+ways = st.lists(st.sampled_from(["at once", "at once", "later", "ask", "quiet", "raise"]), min_size=1, max_size=6)
+moves = st.lists(st.sampled_from(["client", "client", "server", "resolve"]), max_size=60)
+
+
+class Run:
+    """One session, its judge and its server; the client's bytes come in pieces, the server's when `server` is drawn."""
+
+    def __init__(self, ways: Sequence[str], piece: int) -> None:
+        self.judge = Moods(ways)
+        self.session = Session(self.judge, limit=1 << 20, parameters={})
+        self.server = Server(must_not)
+        self._piece = piece
+        self._shown = b""
+        self._pump()
+
+    def client(self, data: bytes) -> None:
+        for start in range(0, len(data), self._piece):
+            self.session.client_data(data[start : start + self._piece])
+            self._pump()
+
+    def server_answers(self) -> bool:
+        data = self.server.take()
+        for start in range(0, len(data), self._piece):
+            self.session.server_data(data[start : start + self._piece])
+            self._pump()
+        return bool(data)
+
+    def resolve(self) -> bool:
+        request = self.session.waiting
+        if request is not None:
+            self.session.resolve(request.number, self.judge.verdict(request))
+            self._pump()
+        return request is not None
+
+    def settle(self) -> None:
+        while self.resolve() or self.server_answers():
+            pass
+
+    def _pump(self) -> None:
+        self.server.receive(b"".join(self.session.take_server()))
+        self._shown += b"".join(self.session.take_client())
+        self.session.take_events()
+
+    def shown(self) -> list[bytes]:
+        """What the client has got, cut into messages."""
+        found, rest = [], self._shown
+        while rest:
+            end = 1 + int.from_bytes(rest[1:5], "big")
+            assert len(rest) >= end >= 5, "the client got half a message"
+            found.append(rest[:end])
+            rest = rest[end:]
+        return found
+
+
+def play(run: Run, stream: bytes, moves: Sequence[str]) -> None:
+    """The client's bytes in as many parts as there are `client` moves, among the other moves."""
+    parts = max(1, moves.count("client"))
+    size = -(-len(stream) // parts) or 1
+    rest = stream
+    for move in moves:
+        match move:
+            case "client":
+                run.client(rest[:size])
+                rest = rest[size:]
+            case "server":
+                run.server_answers()
+            case _:
+                run.resolve()
+    run.client(rest)
+    run.settle()
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.lists(messages, max_size=25), ways, moves, st.sampled_from([1, 3, 1000]))
+def test_any_messages_in_any_order(sent: list[bytes], ways: list[str], moves: list[str], piece: int):
+    run = Run(ways, piece)
+    play(run, b"".join(sent), moves)
+    run.client(frontend.copy_fail(b"the end") + frontend.sync() + frontend.query(b"select 1"))
+    run.settle()
+    run.shown()
+    if not run.session.over:
+        assert not run.session.running
+        assert run.session.backlog == 0
+        assert run.shown()[-1][:1] == b"Z"
+
+
+@st.composite
+def broken(draw: st.DrawFn) -> bytes:
+    """Messages with some bytes changed, left out or put in."""
+    stream = bytearray(b"".join(draw(st.lists(messages, min_size=1, max_size=12))))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(stream) - 1)) if stream else 0
+        match draw(st.sampled_from(["change", "remove", "insert"])):
+            case "change" if stream:
+                stream[at] = draw(st.integers(0, 255))
+            case "remove":
+                del stream[at : at + draw(st.integers(1, 9))]
+            case _:
+                stream[at:at] = draw(st.binary(max_size=9))
+    return bytes(stream)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(broken(), ways, moves, st.sampled_from([1, 3, 1000]))
+def test_broken_bytes(stream: bytes, ways: list[str], moves: list[str], piece: int):
+    run = Run(ways, piece)
+    play(run, stream, moves)
+    shown = run.shown()
+    if run.session.over and not run.server.closed:
+        assert shown[-1][:1] == b"E", "a session that ends on its own says why"
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.lists(messages, max_size=25), ways, moves, st.integers(0, 60))
+def test_a_session_that_is_ended_anywhere_ends(sent: list[bytes], ways: list[str], moves: list[str], at: int):
+    run = Run(ways, 1000)
+    play(run, b"".join(sent), moves[:at])
+    if run.session.over:
+        return
+    run.session.end(Refusal(SqlState.ADMIN_SHUTDOWN, "the end"))
+    run._pump()
+    run.client(frontend.query(b"select 1"))
+    run.settle()
+    assert run.session.over
+    assert b"the end" in run.shown()[-1]
+    assert run.server.closed
