@@ -1,9 +1,12 @@
 """The rules in force: read from their folder, replaced whole or not at all.
 
 A reload that fails leaves the rules in force as they are, and says why in the log. Whoever decides takes `current`
-once for a statement; `generation` tells that it has been replaced.
+once for a statement; `generation` tells that it has been replaced. Thousands of rules take seconds to load: a reload
+works in a thread, while statements are judged by the rules in force.
 """
 
+import asyncio
+import gc
 import importlib.resources
 import logging
 import os
@@ -83,6 +86,7 @@ class Rulebook:
         """Raises RulesInvalid: without rules nothing starts."""
         self._folder = folder
         self._baseline = baseline
+        self._loading = asyncio.Lock()
         self.current = load_rules(folder, baseline)
         self.generation = 1
         self.failures = 0
@@ -94,21 +98,32 @@ class Rulebook:
     def folder(self) -> Path:
         return self._folder
 
-    def reload(self) -> bool:
-        """Replace the rules by what the folder holds now; whether they are others now."""
+    async def reload(self) -> bool:
+        """Replace the rules by what the folder holds now; whether they are others now. One reload at a time."""
+        async with self._loading:
+            try:
+                fresh = await asyncio.to_thread(self._load)
+            except Exception as error:  # noqa: BLE001  # whatever a file does to a load, later reloads must still be made
+                known = isinstance(error, (RulesInvalid, OSError))
+                self.error = str(error) if known else f"{type(error).__name__}: {error}"
+                self.failures += 1
+                unforeseen = None if known else error
+                _log.error("rules were not reloaded, those in force stay:\n%s", self.error, exc_info=unforeseen)
+                return False
+            self.error = None
+            if fresh.identity == self.current.identity:
+                return False
+            self.current = fresh
+            self.generation += 1
+            _log.info("rules reloaded: %d rules, identity %s", len(fresh.rules), fresh.identity)
+            return True
+
+    def _load(self) -> RuleSet:
+        """A load makes much and leaves no cycles: the collector would walk all of it again and again, each time with
+        the interpreter's lock, and hold up every statement.
+        """
+        gc.disable()
         try:
-            fresh = load_rules(self._folder, self._baseline)
-        except Exception as error:  # noqa: BLE001  # whatever a file does to a load, later reloads must still be made
-            known = isinstance(error, (RulesInvalid, OSError))
-            self.error = str(error) if known else f"{type(error).__name__}: {error}"
-            self.failures += 1
-            unforeseen = None if known else error
-            _log.error("rules were not reloaded, those in force stay:\n%s", self.error, exc_info=unforeseen)
-            return False
-        self.error = None
-        if fresh.identity == self.current.identity:
-            return False
-        self.current = fresh
-        self.generation += 1
-        _log.info("rules reloaded: %d rules, identity %s", len(fresh.rules), fresh.identity)
-        return True
+            return load_rules(self._folder, self._baseline)
+        finally:
+            gc.enable()

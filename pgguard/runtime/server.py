@@ -381,7 +381,7 @@ class Server:
 
     async def _watch_rules(self) -> None:
         async for _ in watchfiles.awatch(self._house.rulebook.folder, debounce=100, step=20):
-            self._reload_rules()
+            await self._reload_rules()
 
     async def _keep_audit(self) -> None:
         """Flush, rotate, compress and remove, as configured; trouble is told, and does not end it."""
@@ -393,8 +393,8 @@ class Server:
             except (AuditUnavailable, OSError) as error:
                 _log.error("the audit log's upkeep failed: %s", error)  # told in full
 
-    def _reload_rules(self) -> None:
-        if self._house.rulebook.reload():
+    async def _reload_rules(self) -> None:
+        if await self._house.rulebook.reload():
             self._house.probes.use(self._house.rulebook.current.probes)
             self._record(Changed(timestamp(), "rules", self._house.rulebook.current.identity))
             for connection in list(self._connections.values()):
@@ -402,7 +402,7 @@ class Server:
 
     async def reload(self) -> str:
         """Have all workers read the rules anew; why those in force stay, where they do."""
-        self._reload_rules()
+        await self._reload_rules()
         return self.reload_trouble or await self._colleagues.reload()
 
     @property
@@ -417,7 +417,7 @@ class Server:
         except AuditUnavailable as error:
             _log.error("the audit log was not reopened: %s", error)  # told in full
         self._tls_files.reload()
-        self._reload_rules()
+        await self._reload_rules()
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Accept nobody any more; let sessions end at rest, for the configured time; then close everything."""

@@ -12,7 +12,9 @@ from typing import Any
 
 import asyncpg
 import pytest
+from click.testing import CliRunner
 
+from pgguard.cli.rules import rules
 from pgguard.lab.lab import Lab, Plan
 from pgguard.lab.terminal import PSQL, Terminal
 
@@ -255,11 +257,37 @@ def test_what_is_hidden_and_what_does_not_exist_get_the_same_answer(live: Live):
     assert answers == {"ERROR:  42501: permission denied, or a name in the statement does not exist\n"}
 
 
-def test_a_database_in_observe_mode_blocks_nothing_and_records_what_it_would_have(own_lab: Callable[..., Lab]):
-    lab = own_lab("rules.observe_databases=['shop']")
-    done = run_psql(lab, "alice", "select count(*) from hr.salaries")
-    assert (done.stdout, done.stderr) == ("2\n", "")
+@pytest.mark.parametrize("setting", ["rules.observe_databases=['shop']", "rules.mode=observe"])
+def test_observing_blocks_nothing_records_what_it_would_have_and_can_be_learnt_from(
+    own_lab: Callable[..., Lab], setting: str
+):
+    lab = own_lab(setting)
+    done = run_psql(lab, "alice", "select count(*) from hr.salaries", "delete from sales.orders where id = 1")
+    assert (done.stdout, done.stderr) == ("2\nDELETE 1\n", "")
     (decision,) = Live(lab).decisions("select count(*) from hr.salaries")
     assert decision["effect"] == "allow"
     assert decision["decision"]["effect"] == "deny"
     assert decision["decision"]["rules"] == ["salaries-are-private"]
+    learnt = CliRunner().invoke(rules, ["learn", str(lab.audit)])
+    assert learnt.exit_code == 0, learnt.output
+    assert "on: hr.salaries\n    columns: [employee_id]\n" in learnt.output
+    assert "allow: delete\n    on: sales.orders\n" in learnt.output
+
+
+def test_sighup_brings_new_rules_and_a_new_audit_file_and_keeps_the_sessions(own_lab: Callable[..., Lab]):
+    """Where no file is watched, as on a network's file system, and as logrotate does it."""
+    live = Live(own_lab("rules.watch=false"))
+    question = "select name from sales.products where id = 3;"
+    with Terminal(PSQL, live.lab.environment("alice")) as terminal:
+        terminal.until_prompt()
+        assert "desk lamp" in terminal.enter(question)
+        (live.lab.rules / "frozen.yaml").write_text(_FREEZE)
+        assert "desk lamp" in terminal.enter(question)
+        live.lab.audit.rename(live.lab.audit.with_name("moved"))
+        os.kill(live.lab.proxy.pid, signal.SIGHUP)
+        live.until(lambda: live.told("rules reloaded") == 1)
+        assert "permission denied for table sales.products" in terminal.enter(question)
+    (refused,) = live.decisions(question.removesuffix(";"))
+    assert refused["decision"]["rules"] == ["frozen"]
+    changes = [json.loads(line) for line in live.lab.audit.read_text().splitlines() if '"type":"change"' in line]
+    assert ("rules", refused["rules"]) in [(change["what"], change["detail"]) for change in changes]

@@ -153,22 +153,22 @@ def test_a_linked_folder_outside_is_an_error_too(tmp_path: Path):
         read_folder(tmp_path / "rules")
 
 
-def test_a_reload_that_fails_keeps_the_rules_in_force(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+async def test_a_reload_that_fails_keeps_the_rules_in_force(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     path = tmp_path / "rules.yaml"
     path.write_text(_GOOD)
     book = Rulebook(tmp_path, None)
     before = book.current
     path.write_text(_GOOD.replace("allow", "alow"))
-    assert not book.reload()
+    assert not await book.reload()
     assert book.current is before
     assert 'rules.yaml:1:34: unknown key "alow" in rule; did you mean "allow"?' in caplog.text
     assert book.error is not None
     path.write_text(_GOOD.replace("allow", "deny"))
-    assert book.reload()
+    assert await book.reload()
     assert (book.error, book.generation) == (None, 2)
     assert book.current.identity != before.identity
     path.write_text(_GOOD.replace("allow", "deny") + "  # the same")
-    assert not book.reload()
+    assert not await book.reload()
 
 
 def test_the_packages_baseline_loads_with_the_rules_of_the_demo():
