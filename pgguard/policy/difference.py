@@ -15,7 +15,7 @@ from enum import StrEnum
 
 import msgspec
 
-from pgguard.model.decision import Effect
+from pgguard.model.decision import Effect, Redaction
 from pgguard.policy.meeting import meet
 from pgguard.policy.parts import STEPS, Side, beyond, whole
 from pgguard.policy.rule import Rule
@@ -54,7 +54,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """`changes` of decisions; `others`, in words: messages, probes, labels. `notes`: what decides nothing."""
+    """`changes` of decisions; in words `others`, of messages, probes, labels, redaction, and `notes`, of the rest."""
 
     changes: tuple[Change, ...] = ()
     others: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ def difference(old: RuleSet, new: RuleSet) -> Difference:
     changed = {part.name for part in (*lost, *gained)}
     return Difference(
         tuple(changes),
-        (*_messages(before, after, changed), *_probes(old, new), *_labels(old, new)),
+        (*_messages(before, after, changed), *_probes(old, new), *_labels(old, new), *_redactions(old, new)),
         tuple(_notes(old, new, changed)),
     )
 
@@ -125,6 +125,21 @@ def _labels(old: RuleSet, new: RuleSet) -> Iterator[str]:
             yield f'label "{name}" {" and ".join(words)}'
 
 
+def _redactions(old: RuleSet, new: RuleSet) -> Iterator[str]:
+    """What the audit hides, by rules that decide and by labels of columns."""
+    for name in sorted(old.by_name.keys() | new.by_name.keys()):
+        was, now = (rules.by_name[name].redact if name in rules.by_name else None for rules in (old, new))
+        yield from _redaction(f'rule "{name}"', was, now)
+    labels = [{columns.label or "": hides for columns, hides in rules.redacted_columns} for rules in (old, new)]
+    for label in sorted({*labels[0], *labels[1]}):
+        yield from _redaction(f'label "{label}"', *(hides.get(label) for hides in labels))
+
+
+def _redaction(what: str, was: Redaction | None, now: Redaction | None) -> Iterator[str]:
+    if was is not now:
+        yield f"{what}: redact {was or '(none)'} becomes {now or '(none)'}"
+
+
 def _notes(old: RuleSet, new: RuleSet, changed: set[str]) -> Iterator[str]:
     """Rules that are new, gone or otherwise, and yet decide nothing that others did not decide."""
     was, now = _own(old), _own(new)
@@ -146,8 +161,9 @@ def _notes(old: RuleSet, new: RuleSet, changed: set[str]) -> Iterator[str]:
 
 
 def _rewritten(before: Rule, after: Rule) -> bool:
-    """Another message is told elsewhere."""
-    return before.canonical != after.canonical and _nameless(before) != _nameless(after, message=before.message)
+    """Another message or redaction is told elsewhere."""
+    told = {"message": before.message, "redact": before.redact}
+    return before.canonical != after.canonical and _nameless(before) != _nameless(after, **told)
 
 
 def _own(rules: RuleSet) -> Mapping[str, Rule]:

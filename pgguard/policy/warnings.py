@@ -37,7 +37,10 @@ def expired(rules: RuleSet, today: str) -> list[Problem]:
 
 
 def needless(rules: RuleSet) -> list[Problem]:
-    """Allow rules that others wholly take back, or that others allow already; of two that say the same, the later."""
+    """Allow rules that others wholly take back, or that others allow already; of two that say the same, the later.
+
+    One that tells the audit what to hide does so beside others.
+    """
     side = Side(rules.rules)
     found: list[Problem] = []
     needless: set[str] = set()
@@ -50,7 +53,7 @@ def needless(rules: RuleSet) -> list[Problem]:
 
         if denies := covered_by(rule, lambda part: taking_back(side, part)):
             found.append(Problem(rule.place, f'rule "{rule.name}" allows nothing: {_quoted(denies)} takes it back'))
-        elif allows := covered_by(rule, others):
+        elif rule.redact is None and (allows := covered_by(rule, others)):
             needless.add(rule.name)
             found.append(Problem(rule.place, f'rule "{rule.name}" adds nothing: {_quoted(allows)} allows it already'))
     return found

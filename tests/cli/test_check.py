@@ -92,6 +92,7 @@ rules:
         (_ALREADY, [':4:5: warning: rule "narrow" adds nothing: "wide" allows it already']),
         (_ALREADY.replace("[ssn]}", "[ssn, id]}"), []),
         (_ALREADY.replace("[ssn]}", "[ssn]}, max_rows: 5"), []),
+        (_ALREADY.replace("max_rows: 9", "redact: drop"), []),
         (
             "rules: [{name: a, who: everyone, allow: select, on: s.t}, {name: b, who: everyone, allow: select, on: s.t}]",
             [':1:59: warning: rule "b" adds nothing: "a" allows it already'],

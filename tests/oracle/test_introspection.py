@@ -43,9 +43,6 @@ EXCEPTED = {
         "'umoptions'": r"\deu+ shows passwords of user mappings",
         "'subconninfo'": r"\dRs+ shows passwords of subscriptions",
     },
-    "npgsql": {
-        "become on role": "a pool's reset takes the session's own user back, after prepared statements only (else DISCARD ALL)"
-    },
 }
 """What of each client is refused, and why."""
 

@@ -147,6 +147,15 @@ def test_the_same_decision_with_another_message_probe_or_name_is_told_apart():
     assert beside.notes == ('rule "b" is new: others decide the same',)
 
 
+def test_what_the_audit_hides_is_told():
+    """It decides nothing, but a change that shows what was hidden must not pass for none."""
+    top = "labels: {pii: [a.b.c]}"
+    hides = one_of(rule("allow: select", "sales.*", "redact: drop"), top=f"{top}\nredact: {{pii: hash}}")
+    found = difference(hides, one_of(rule("allow: select", "sales.*"), top=top))
+    assert (found.changes, found.notes) == ((), ())
+    assert found.others == ('rule "r": redact drop becomes (none)', 'label "pii": redact hash becomes (none)')
+
+
 def test_an_approval_for_a_session_belongs_to_a_rule_by_its_name():
     """Of two rules where there was one, each asks for an approval of its own."""
     more = ("approvers: {group: dba}", "covers: session", "for: 1h")
