@@ -92,6 +92,8 @@ def _service(config: Config, acceptor: Acceptor, principal: str) -> Finding:
 
 def _kerberos_advice(message: str, principal: str) -> str:
     text = message.lower()
+    if "rcache" in text:
+        return "krb5 notes each token it has seen: let KRB5RCACHEDIR (else /var/tmp) be a folder that pgguard may write"
     if "skew" in text:
         return "this machine's clock and the KDC's differ: synchronise them (chrony, systemd-timesyncd)"
     if "not found in kerberos database" in text:

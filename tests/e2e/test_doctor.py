@@ -41,6 +41,13 @@ def test_a_lab_that_is_well_passes_every_check(lab: Lab, tmp_path: Path, certifi
     assert "the certificate ends in" in told.stdout
 
 
+def test_a_machine_that_cannot_note_the_tokens_it_has_seen_is_told(lab: Lab, tmp_path: Path):
+    """A read-only root filesystem: krb5 cannot tell replays then, and lets nobody in."""
+    told = _doctor(lab, tmp_path, KRB5RCACHEDIR="/nonexistent")
+    assert told.returncode == 1
+    assert "let KRB5RCACHEDIR (else /var/tmp) be a folder that pgguard may write" in told.stdout
+
+
 @pytest.mark.parametrize(
     ("settings", "check", "advice"),
     [
