@@ -31,7 +31,7 @@ class Wanted(msgspec.Struct, frozen=True):
             return False
         if self.session and getattr(record, "session", "") != self.session:
             return False
-        if self.user and self.user not in (_user(record), getattr(record, "principal", None)):
+        if self.user and self.user not in _names(record):
             return False
         if isinstance(record, DecisionMade):
             return self._has_decision(record)
@@ -47,8 +47,10 @@ class Wanted(msgspec.Struct, frozen=True):
         return self.text.lower() in record.text.lower()
 
 
-def _user(record: Record) -> str:
-    return record.context.user if isinstance(record, DecisionMade) else str(getattr(record, "user", ""))
+def _names(record: Record) -> tuple[str, str]:
+    """The database user and the principal that a record is about."""
+    who = record.context if isinstance(record, DecisionMade) else record
+    return getattr(who, "user", ""), getattr(who, "principal", "")
 
 
 def tables(record: DecisionMade) -> set[str]:

@@ -22,6 +22,7 @@ from pgguard.audit.verify import verify_files
 _LOG = click.Path(exists=True, dir_okay=False, path_type=Path)
 _COLOURS = {"allow": "green", "deny": "red", "hold": "yellow"}
 _CHUNK = 256 << 10
+_ROW_GROUP = 50_000
 _LOOK_BACK = 64 << 20
 _POLL_SECONDS = 0.2
 _EXPORTED = ("at", "id", "session", "user", "principal", "database", "address", "effect", "rules", "tables", "text")
@@ -193,15 +194,13 @@ def verify(logs: tuple[Path, ...], key_file: Path | None, heads: tuple[str, ...]
 def export(logs: tuple[Path, ...], output: Path, **wanted: str) -> None:
     """Write decisions as CSV, or as Parquet where pyarrow is installed."""
     rows = (_row(record) for record in _read(logs, Wanted(**wanted)) if isinstance(record, DecisionMade))
-    if output.suffix == ".csv":
-        with output.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, _EXPORTED)
-            writer.writeheader()
-            writer.writerows(rows)
-    elif output.suffix == ".parquet":
-        _write_parquet(output, list(rows))
-    else:
+    write = {".csv": _write_csv, ".parquet": _write_parquet}.get(output.suffix)
+    if write is None:
         raise click.ClickException(f'cannot tell the format of "{output}"; let it end in .csv or .parquet')
+    try:
+        write(output, rows)
+    except OSError as error:
+        raise click.ClickException(f'cannot write "{output}": {error.strerror}') from error
 
 
 def _row(record: DecisionMade) -> dict[str, str]:
@@ -214,10 +213,20 @@ def _row(record: DecisionMade) -> dict[str, str]:
     return dict(zip(_EXPORTED, values, strict=True))
 
 
-def _write_parquet(output: Path, rows: list[dict[str, str]]) -> None:
+def _write_csv(output: Path, rows: Iterator[dict[str, str]]) -> None:
+    with output.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, _EXPORTED)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_parquet(output: Path, rows: Iterator[dict[str, str]]) -> None:
     try:
         import pyarrow as pa  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
         from pyarrow import parquet  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
     except ImportError as error:
         raise click.ClickException("Parquet needs pyarrow; install it, or export to .csv") from error
-    parquet.write_table(pa.table({key: [row[key] for row in rows] for key in _EXPORTED}), output)
+    schema = pa.schema([(name, pa.string()) for name in _EXPORTED])
+    with parquet.ParquetWriter(output, schema) as writer:
+        while group := list(islice(rows, _ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema))

@@ -92,11 +92,20 @@ class Door:
                     accepted = await self._gss_encryption(endpoint)
         if asked.negotiate:
             endpoint.write(backend.negotiate_protocol_version(asked.version, asked.refused_options))
-        accepted = accepted or await self._authenticate(endpoint, asked.user)
-        reason = self._identities.refusal(accepted.principal, asked.user)
-        if reason is not None:
-            raise NotAdmitted(msgspec.structs.replace(_failed(asked.user), detail=reason), reason)
+        try:
+            accepted = accepted or await self._authenticate(endpoint, asked.user)
+            self._identify(accepted, asked.user)
+        except NotAdmitted as refused:
+            refused.user, refused.database = asked.user, asked.database
+            raise
         return Admitted(asked, accepted, doorway.transport, self._identities.users(accepted.principal))
+
+    def _identify(self, accepted: Accepted, user: str) -> None:
+        """Raises NotAdmitted where this principal is not one that may be the user."""
+        reason = self._identities.refusal(accepted.principal, user)
+        if reason is not None:
+            refusal = msgspec.structs.replace(_failed(user), detail=reason)
+            raise NotAdmitted(refusal, reason, principal=str(accepted.principal))
 
     async def _first_packet(self, endpoint: Endpoint) -> startup.FirstPacket:
         length = first_packet_length(await endpoint.peek(_LENGTH.size))

@@ -256,7 +256,9 @@ class Server:
 
     def _turn_away(self, client: Endpoint, refused: NotAdmitted, visit: "_Visit") -> None:
         _log.info("login refused from %s: %s", visit.address or "a socket", refused)
-        record = LoginRefused(timestamp(), str(refused), address=visit.address)
+        record = LoginRefused(
+            timestamp(), str(refused), refused.user, refused.principal, refused.database, visit.address
+        )
         admitted = visit.admitted
         if admitted is not None:
             principal = str(admitted.accepted.principal)

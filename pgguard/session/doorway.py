@@ -28,11 +28,17 @@ _ENCODINGS = {"utf8": "UTF8", "unicode": "UTF8", "sqlascii": "SQL_ASCII"}
 
 
 class NotAdmitted(Exception):  # noqa: N818  # it says what happened
-    """The client is turned away with this FATAL error; `log` may say more than the client is told."""
+    """The client is turned away with this FATAL error; `log` may say more than the client is told.
 
-    def __init__(self, refusal: Refusal, log: str = "") -> None:
+    `user`, `database`: what it asked for; `principal`: who it had proven to be; empty where it had not come to that.
+    """
+
+    def __init__(self, refusal: Refusal, log: str = "", *, principal: str = "") -> None:
         super().__init__(log or refusal.message)
         self.refusal = refusal
+        self.principal = principal
+        self.user = ""
+        self.database = ""
 
 
 class Next(Enum):

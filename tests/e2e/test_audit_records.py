@@ -1,6 +1,9 @@
 """What the audit says of what real clients did."""
 
+import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +11,10 @@ import asyncpg
 import pytest
 
 from pgguard.audit.reading import records
-from pgguard.audit.records import DecisionMade
+from pgguard.audit.records import Changed, DecisionMade
+from pgguard.audit.verify import verify_files
 from pgguard.lab.lab import Lab
+from tests.audit.collectors import wait_for
 from tests.e2e.conftest import connected, run_psql
 
 
@@ -61,6 +66,77 @@ async def test_bind_refers_to_its_parse(lab: Lab, as_user: Callable[[str], None]
     assert len(bound) >= 3
     assert [record.refers for record in bound] == [(parsed[record.text],) for record in bound]
     assert all(record.refers == () for record in made if record.moment == "parse")
+
+
+def _since(lab: Lab, before: int) -> list[dict]:
+    """What the log has got since it was so long."""
+    return [json.loads(line) for line in lab.audit.read_bytes()[before:].splitlines()]
+
+
+def test_a_session_stands_in_the_log_from_its_login_to_its_end(lab: Lab):
+    before = lab.audit.stat().st_size
+    told = run_psql(
+        lab,
+        "alice",
+        "select id from sales.orders limit 3",
+        "select 1 / 0",
+        "copy (select 'abc') to stdout",
+        "select card_number from sales.customers",
+        PGAPPNAME="recorded",
+    )
+    assert told.returncode == 1
+    wait_for(lambda: any(record["type"] == "session-end" for record in _since(lab, before)))
+    made = _since(lab, before)
+    start, end = made[0], made[-1]
+    session = start["session"]
+    assert (start["type"], end["type"], end["session"]) == ("session-start", "session-end", session)
+    assert (start["user"], start["database"], start["application"]) == ("alice", "shop", "recorded")
+    assert start["principal"] == f"alice@{lab.realm.name}"
+    decisions = {record["text"]: record for record in made if record["type"] == "decision"}
+    outcomes = {record["id"]: record for record in made if record["type"] == "outcome"}
+    rows, failed, copied, denied = decisions.values()
+    assert outcomes[rows["id"]]["rows"] == 3
+    assert outcomes[rows["id"]]["tag"] == "SELECT 3"
+    assert outcomes[rows["id"]]["seconds"] > 0
+    assert outcomes[failed["id"]]["sqlstate"] == "22012"
+    assert outcomes[copied["id"]]["copied"] == len("abc\n")
+    assert (denied["effect"], denied["decision"]["rules"]) == ("deny", ["card-numbers-stay-here"])
+    for record in decisions.values():
+        assert record["context"]["user"] == "alice"
+        assert "analysts" in record["context"]["groups"]
+        assert record["context"]["application"] == "recorded"
+        assert record["facts"][0]["shape"]
+        assert len(record["rules"]) == 64
+    order = [record["type"] for record in made if record.get("id") == rows["id"]]
+    assert order == ["decision", "outcome"]
+
+
+def test_who_is_turned_away_stands_in_the_log(lab: Lab):
+    before = lab.audit.stat().st_size
+    told = run_psql(lab, "alice", "select 1", PGUSER="bob")
+    assert told.returncode == 2
+    made = _since(lab, before)
+    assert {record["type"] for record in made} == {"login-refused"}  # libpq tries more than one transport
+    for refused in made:
+        assert refused["principal"] == f"alice@{lab.realm.name}"
+        assert (refused["user"], refused["database"]) == ("bob", "shop")
+        assert "bob" in refused["reason"]
+
+
+def test_logrotate_and_a_hang_up_go_on_in_a_new_file_with_the_same_chain(own_lab: Callable[..., Lab]):
+    lab = own_lab()
+    assert run_psql(lab, "alice", "select 1").stdout == "1\n"
+    moved = lab.audit.with_name("audit.jsonl.1")
+    lab.audit.rename(moved)
+    os.kill(lab.proxy.pid, signal.SIGHUP)
+    wait_for(lab.audit.exists)
+    assert run_psql(lab, "alice", "select 2").stdout == "2\n"
+    lab.proxy.stop()
+    report = verify_files([moved, lab.audit], None)
+    assert report.findings == ()
+    kinds = [record.what for record in records([moved, lab.audit]) if isinstance(record, Changed)]
+    assert kinds[0] == "start"
+    assert kinds[-1] == "stop"
 
 
 _RULES = Path(__file__).parents[2] / "rules"
