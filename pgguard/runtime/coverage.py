@@ -111,7 +111,7 @@ class Coverage:
             self.end_transaction()
         for facts in statements:
             match facts.control:
-                case DeclareCursor(name=name) | CloseCursor(name=str(name)):
+                case CloseCursor(name=str(name)):
                     self._cursors = {key: reading for key, reading in self._cursors.items() if key[0] != name}
                 case CloseCursor() | Transaction(verb=TransactionVerb.ROLLBACK_TO):
                     self._cursors.clear()

@@ -35,7 +35,7 @@ from pgguard.runtime.console import Console
 from pgguard.runtime.endpoint import Endpoint, EndpointClosed
 from pgguard.runtime.entrance import Entrance
 from pgguard.runtime.facts_cache import FactsCache
-from pgguard.runtime.hold_store import hold_store, node_name
+from pgguard.runtime.hold_store import hold_store, make_hooks, node_name
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.isolation import Isolation
 from pgguard.runtime.known_people import KnownPeople
@@ -120,6 +120,7 @@ class Server:
             metrics=Metrics(),
         )
         self._tls_files = TlsFiles(config, self._door, self._house.databases)
+        self._hooks = make_hooks(config)
         self._connections: dict[KeyData, Connection] = {}
         self._consoles: set[Console] = set()
         self._ending: Refusal | None = None
@@ -131,6 +132,7 @@ class Server:
     async def start(self) -> None:
         self._house.directory.start()
         self._house.catalogs.start()
+        self._hooks.start()
         await self._house.desk.start()
         self._house.probes.use(self._house.rulebook.current.probes)
         await self._house.probes.ready(_PROBES_SECONDS)
@@ -210,7 +212,9 @@ class Server:
         hold = held.hold
         if event == "approved-alone":
             _log.warning("break-glass: %s alone released hold #%d of %s: %s", by, held.number, hold.requester.user, why)
-        self._house.audit.append(HoldEvent(timestamp(), hold.audit_id, hold.session, str(held.number), event, by, why))
+        at = timestamp()
+        self._house.audit.append(HoldEvent(at, hold.audit_id, hold.session, str(held.number), event, by, why))
+        self._hooks.tell(at, held, event, by, why)
 
     async def _let_in(self, client: Endpoint, admitted: Admitted, visit: "_Visit") -> Connection | Console:
         """Raises NotAdmitted."""
@@ -338,6 +342,8 @@ class Server:
         yield gauge("sessions", "Open sessions.", len(self._connections))
         yield gauge("console_sessions", "Open sessions of the console.", len(self._consoles))
         yield gauge("holds_waiting", "Statements of this node that wait for people now.", house.desk.waiting)
+        hooks = tuple(("", {"hook": hook, "outcome": how}, n) for (hook, how), n in self._hooks.counts().items())
+        yield Family("hook_events_total", "counter", "Events of holds by what became of telling a hook.", hooks)
         yield counter("facts_cache_hits_total", "Statements whose facts were known.", house.cache.hits)
         yield counter("facts_cache_misses_total", "Statements that had to be analysed.", house.cache.misses)
         up, told = int(house.directory.error is None), int(house.directory.told_by is not None)
@@ -438,6 +444,7 @@ class Server:
         if self._watch_page is not None:
             self._watch_page.close()
         await self._house.desk.stop()
+        await self._hooks.stop()
         await self._house.probes.close()
         await self._house.catalogs.close()
         await self._house.directory.close()

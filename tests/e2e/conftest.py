@@ -98,16 +98,17 @@ def own_lab(servers: Path, request: pytest.FixtureRequest) -> Iterator[Callable[
         lab.stop()
 
 
-_WAITING = ("holds.remind_seconds=0.2", "directory.refresh=0.2", 'console.admin_groups=["dba"]')
-
-
 @pytest.fixture(scope="session")
 def waiting_lab(servers: Path) -> Iterator[Lab]:
     """A lab in which bob's statements wait (waiting.py)."""
     rules = servers / "waiting-rules"
     shutil.copytree("rules", rules)
     (rules / "holds.yaml").write_text(waiting.RULES)
-    with Lab(Plan(servers / "waiting", rules=rules, settings=_WAITING)) as running:
+    people = servers / "waiting-people.yaml"
+    people.write_text(waiting.PEOPLE)
+    folder = servers / "waiting"
+    hook = f'holds.hooks=[{{command=["tee", "-a", "{folder / "hook.json"}"], text=true}}]'
+    with Lab(Plan(folder, rules=rules, directory=people, settings=(*waiting.SETTINGS, hook))) as running:
         yield running
 
 

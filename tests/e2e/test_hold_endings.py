@@ -59,6 +59,41 @@ def test_expired_after_reminders(asking: Asking, shape: str):
 
 
 @shapes
+def test_denied_for_the_requester_has_lost_the_right(asking: Asking, shape: str):
+    waits = asking.send(shape, "sales.orders")
+    number = asking.number()
+    with asking.outside("bob", "writers"):
+        assert "goes on" in asking.decide(f"approve {number}"), "people have said yes, the rules have not"
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match=r"denied for table sales\.orders"):
+            waits.result(20)
+    asking.is_free()
+
+
+@shapes
+def test_judged_anew_for_the_rules_have_changed(asking: Asking, shape: str):
+    waits = asking.send(shape, "sales.orders")
+    number = asking.number()
+    with asking.other_rules("{name: more, who: everyone, allow: select, on: sales.products}"):
+        asking.decide(f"approve {number}")
+        while (anew := asking.number()) == number:
+            pass
+        assert "goes on" in asking.decide(f"approve {anew}")
+        waits.result(20)
+    asking.is_free()
+
+
+@shapes
+def test_denied_for_new_rules_deny_it(asking: Asking, shape: str):
+    waits = asking.send(shape, "sales.orders")
+    number = asking.number()
+    with asking.other_rules("{name: no, who: {user: bob}, deny: all, on: sales.orders}"):
+        asking.decide(f"approve {number}")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match=r"denied for table sales\.orders"):
+            waits.result(20)
+    asking.is_free()
+
+
+@shapes
 def test_left(asking: Asking, shape: str):
     waits = asking.send(shape, "sales.orders")
     number = asking.number()

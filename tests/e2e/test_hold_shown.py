@@ -4,7 +4,6 @@ import psycopg
 import pytest
 
 from pgguard.lab.lab import Lab
-from tests.e2e.psql import run_psql
 from tests.e2e.waiting import Asking
 
 
@@ -13,17 +12,12 @@ def lab(waiting_lab: Lab) -> Lab:
     return waiting_lab
 
 
-def _shown(asking: Asking, number: str) -> list[tuple[str, str]]:
-    lines = run_psql(asking.lab, "eve", f"show hold {number}", PGDATABASE="pgguard").stdout.splitlines()
-    return [(what, rest) for what, _, rest in (line.partition("|") for line in lines)]
-
-
 def test_everything_that_it_does(asking: Asking):
     asking.do("set pgguard.reason = 'INC-7 \u202estray order'")
     waits = asking.beside(
         psycopg.ClientCursor(asking.session).execute, "delete from sales.orders where id = %s and lower(status) = 'x'", [999]
     )  # fmt: skip
-    shown = _shown(asking, asking.number())
+    shown = asking.shown(asking.number())
     asking.session.cancel_safe()
     with pytest.raises(psycopg.errors.QueryCanceled):
         waits.result(20)
@@ -45,7 +39,7 @@ def test_everything_that_it_does(asking: Asking):
 def test_the_text_behind_a_name(asking: Asking):
     asking.do("prepare p as delete from sales.orders where id = $1")  # which runs nothing, and does not wait
     waits = asking.run("execute p (-5)")
-    told = dict(_shown(asking, asking.number()))
+    told = dict(asking.shown(asking.number()))
     asking.session.cancel_safe()
     with pytest.raises(psycopg.errors.QueryCanceled):
         waits.result(20)
@@ -61,7 +55,7 @@ def test_the_locks_of_its_transaction_and_who_waits_for_them(asking: Asking, lab
     with psycopg.connect(lab.postgres.dsn("shop"), autocommit=True) as direct:
         blocked = asking.beside(direct.execute, "delete from sales.orders where id = -1")
         for _ in range(60):
-            told = dict(_shown(asking, number))
+            told = dict(asking.shown(number))
             if told["waiting for them"] == "1 session":
                 break
         direct.cancel_safe()

@@ -23,6 +23,11 @@ OwnLab = Callable[..., Lab]
         ("rules.path=/nonexistent/rules", "holds no rule file"),
         ("audit.colour=red", "[audit]: Object contains unknown field `colour`"),
         ("audit.path=/proc/nowhere/audit.jsonl", "/proc/nowhere"),
+        (
+            'holds.hooks=[{url="http://h", secret_file="/nonexistent"}]',
+            '[holds] hooks: cannot read the secret in "/none',
+        ),
+        ('holds.hooks=[{url="http://h"}]', '"url" and "secret_file", the secret that signs what it gets, go together'),
     ],
 )
 def test_what_keeps_it_from_starting_is_said_in_a_line(lab: Lab, tmp_path: Path, setting: str, complaint: str):
