@@ -67,10 +67,10 @@ class Tour:
 class Psql:
     """A user's psql on the tour. The prompt is printed with the statement that follows it, as on a screen."""
 
-    def __init__(self, tour: Tour, user: str) -> None:
+    def __init__(self, tour: Tour, user: str, database: str = "") -> None:
         self._tour = tour
-        self.terminal = Terminal(PSQL, tour.lab.environment(user))
-        tour.show(f"{user}$ psql")
+        self.terminal = Terminal([*PSQL, *([database] if database else [])], tour.lab.environment(user))
+        tour.show(f"{user}$ psql {database}".rstrip())
         self.banner, self._prompt = _split_prompt(self.terminal.until_prompt())
         tour.show(self.banner)
 
@@ -81,6 +81,16 @@ class Psql:
         self._tour.expect(shown, *wanted)
         self._tour.refuse(shown, *never)
         return shown
+
+    def begin(self, statement: str, wanted: str) -> None:
+        """Enter what does not come back, but says this."""
+        self.terminal.write_line(statement)
+        self._tour.show(f"{self._prompt}{self.terminal.until(wanted)}")
+
+    def come_back(self, *wanted: str) -> None:
+        shown, self._prompt = _split_prompt(self.terminal.until_prompt())
+        self._tour.show(shown)
+        self._tour.expect(shown, *wanted)
 
     def expect_prompt(self, prompt: str) -> None:
         self._tour.expect(self._prompt, re.escape(prompt))
@@ -162,6 +172,45 @@ def bob(tour: Tour) -> None:
         psql.enter("select id, total, status from sales.orders where id = 2;", "48.00", "shipped")
 
 
+_HOLD_RULE = """\
+rules:
+  - name: deletes-need-a-dba
+    who: {group: writers}
+    hold: delete
+    on: sales.*
+    unless: {statement: {where: {equals: [id]}}}
+    approvers: {group: dba}
+    timeout: 5m
+"""
+
+
+def held(tour: Tour) -> None:
+    tour.headline("bob asks, dora decides")
+    tour.tell("A rule can hold a statement until somebody has looked at it. An administrator adds this one:")
+    tour.show(_HOLD_RULE)
+    (tour.lab.rules / "holds.yaml").write_text(_HOLD_RULE)
+    tour.tell("dora, a DBA, opens the console: a database by the name of pgguard, behind the same login:")
+    dora, bob = Psql(tour, "dora", "pgguard"), Psql(tour, "bob")
+    with dora.terminal, bob.terminal:
+        dora.enter("reload;", "rules in force")
+        tour.tell("bob says why he asks, and asks. His prompt does not come back:")
+        bob.enter("set pgguard.reason = 'INC-7: test orders were left behind';", "SET")
+        bob.begin(
+            "delete from sales.orders where status = 'test';", "held as #1 by rule deletes-need-a-dba: needs 1 of "
+        )
+        tour.tell("dora sees what waits, and what it would do:")
+        dora.enter("show holds;", "deletes-need-a-dba", r"\(1 row\)")
+        dora.enter("show hold 1;", "bob@PGGUARD.TEST", "INC-7", "delete on table sales.orders", "rows estimated")
+        dora.enter("approve 1 'seen';", "hold #1 is approved, and goes on")
+        tour.tell("And bob's statement goes on, in the very same session:")
+        bob.come_back("DELETE 0")
+        tour.tell("The next one she refuses. He reads why:")
+        bob.begin("delete from sales.orders where total < 100;", "held as #2 ")
+        dora.enter("refuse 2 'not before the month is closed';", "hold #2 is refused")
+        bob.come_back("ERROR: +dora refused hold #2: not before the month is closed")
+        bob.enter("select count(*) from sales.orders;", r"\(1 row\)")
+
+
 def strangers(tour: Tour) -> None:
     tour.headline("whoever cannot prove who they are")
     tour.tell("Without a ticket nobody gets in:")
@@ -195,6 +244,9 @@ def audit(tour: Tour) -> None:
                 users[record["session"]] = record["user"]
             case "decision":
                 table.add_row(*_decision_row(record, users))
+            case "hold":
+                what = Text(f"hold #{record['hold']}: {record['event']} {record.get('why', '')}".rstrip(), "yellow")
+                table.add_row(record["at"][11:19], record.get("by", ""), "", what, "")
             case "login-refused":
                 who = record.get("principal") or record.get("user") or "?"
                 table.add_row(record["at"][11:19], who, Text("refused", "red"), Text(f"login: {record['reason']}"), "")
@@ -224,14 +276,15 @@ def _decision_row(record: dict[str, object], users: dict[str, str]) -> tuple[str
     )
 
 
-SCENES: tuple[Callable[[Tour], None], ...] = (alice, bob, strangers, audit)
+SCENES: tuple[Callable[[Tour], None], ...] = (alice, bob, held, strangers, audit)
 
 
 def give_tour(console: Console) -> list[str]:
     """Show everything; returns what came out otherwise than told."""
     console.print(Text("starting a realm, a directory, a database and pgguard on loopback …", style="italic cyan"))
     with tempfile.TemporaryDirectory(prefix="pgguard-demo-") as name:
-        plan = Plan(Path(name), settings=(f"directory.refresh={_REFRESH_SECONDS}",))
+        settings = (f"directory.refresh={_REFRESH_SECONDS}", 'console.admin_groups=["dba"]')
+        plan = Plan(Path(name), settings=settings)
         with Lab(plan) as lab:
             tour = Tour(console, lab)
             servers = f"realm {lab.realm.name}, {lab.slapd.uri}, PostgreSQL {lab.postgres.version}"

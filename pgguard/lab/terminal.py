@@ -2,7 +2,7 @@
 
 Theory of operation. The program runs on the far side of a pseudo-terminal (pty(7)), so it is as interactive as it ever
 is. `enter` sends a line and returns what appeared on the screen until the prompt came back: the prompt is the only
-synchronisation there is.
+synchronisation there is, but for a program that waits, and says so (`until`).
 """
 
 import fcntl
@@ -15,7 +15,7 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -55,11 +55,18 @@ class Terminal:
 
     def until_prompt(self) -> str:
         """What appears until the program asks for input again, or ends."""
+        return self._until(lambda text: self._prompt.search(_last_line(text)) is not None, "prompt")
+
+    def until(self, wanted: str) -> str:
+        """What appears until this pattern has, and the line in which it stands is whole."""
+        return self._until(lambda text: re.search(rf"{wanted}[^\n]*\n", text) is not None, f'"{wanted}"')
+
+    def _until(self, enough: Callable[[str], bool], what: str) -> str:
         shown = b""
         deadline = time.monotonic() + self._patience
-        while not self._prompt.search(_last_line(text := shown.decode(errors="replace"))):
+        while not enough(text := shown.decode(errors="replace")):
             if not select.select([self._screen], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise LabError(f"no prompt after {self._patience:.0f} s; the terminal shows:\n{text}")
+                raise LabError(f"no {what} after {self._patience:.0f} s; the terminal shows:\n{text}")
             try:
                 read = os.read(self._screen, 65536)
             except OSError:  # EIO: the program has closed its side
@@ -72,8 +79,11 @@ class Terminal:
 
     def enter(self, line: str) -> str:
         """Type a line; returns all that appears after it, its echo and the next prompt included."""
-        os.write(self._screen, f"{line}\n".encode())
+        self.write_line(line)
         return self.until_prompt()
+
+    def write_line(self, line: str) -> None:
+        os.write(self._screen, f"{line}\n".encode())
 
     def press_interrupt(self) -> None:
         """Ctrl-C."""

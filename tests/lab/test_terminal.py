@@ -26,6 +26,15 @@ def test_a_program_that_ends_is_seen_to_its_end(postgres: Postgres):
         assert terminal.ended_with == 2
 
 
+def test_what_a_waiting_program_says_is_seen_before_its_prompt(postgres: Postgres):
+    with Terminal([*PSQL, postgres.dsn()], {}) as terminal:
+        terminal.until_prompt()
+        terminal.write_line("do $$ begin raise notice 'it waits'; perform pg_sleep(0.3); end $$;")
+        said = terminal.until("NOTICE: +it waits")
+        assert said.endswith("it waits\n")
+        assert terminal.until_prompt().startswith("DO\n")
+
+
 def test_a_program_that_hangs_is_an_error(postgres: Postgres):
     with Terminal([*PSQL, postgres.dsn()], {}, patience=0.5) as terminal:
         terminal.until_prompt()
