@@ -31,7 +31,11 @@ class _Frame(IntEnum):
 
 
 class ChannelError(Exception):
-    """The other process did not answer, or is gone; the message says which."""
+    """The other process could not answer, did not, or is gone; the message says which."""
+
+
+class ChannelSilent(ChannelError):  # noqa: N818  # it says what is the case
+    """The other process did not answer in time."""
 
 
 class Channel(asyncio.Protocol):
@@ -63,7 +67,7 @@ class Channel(asyncio.Protocol):
             async with asyncio.timeout(seconds):
                 answer = await question
         except TimeoutError as error:
-            raise ChannelError(f"the other process did not answer within {seconds:g} s") from error
+            raise ChannelSilent(f"the other process did not answer within {seconds:g} s") from error
         finally:
             del self._questions[number]
         return msgspec.msgpack.decode(answer, type=kind)

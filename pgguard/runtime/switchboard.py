@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable
 from typing import TypeVar, assert_never
 
-from pgguard.runtime.channel import ChannelError
+from pgguard.runtime.channel import ChannelError, ChannelSilent
 from pgguard.runtime.config import LimitSettings
 from pgguard.runtime.ledger import Ledger, Place
 from pgguard.runtime.member import Member
@@ -139,12 +139,12 @@ class Switchboard:
         return together([*(one.report for one in self.members.values()), self._departed, own])
 
     async def look(self, member: Member, seconds: float) -> bool:
-        """Have a worker say what it has counted; whether it did."""
+        """Have a worker say what it has counted; False where it does not answer."""
         try:
             member.report = await member.channel.ask(Tell(), Report, seconds)
         except ChannelError as error:
             _log.warning("worker %d: %s", member.number, error)
-            return False
+            return not isinstance(error, ChannelSilent)
         return True
 
     def troubles(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import pytest
 
 from pgguard.lab.lab import Lab, Plan
 from pgguard.lab.ports import free_port
+from pgguard.lab.process import await_reaping
 from tests.e2e.conftest import connected, run_psql
 
 _RULES = """
@@ -281,6 +282,26 @@ async def test_all_workers_are_replaced_under_load_and_nobody_is_turned_away(tea
     assert load.cut == []
     assert len(load.lost) >= 6
     assert len(team.pids()) == _WORKERS
+    _verify(team.lab)
+
+
+@pytest.mark.usefixtures("as_alice")
+async def test_workers_whose_supervisor_is_killed_let_transactions_end_and_then_end_themselves(team: Team):
+    workers = team.pids()
+    async with _one_on_each(team.lab) as (one, other):
+        async with one.transaction():
+            os.kill(team.lab.proxy.pid, signal.SIGKILL)
+            assert await one.fetchval("select count(*) from sales.orders") == 6
+        for session in (one, other):
+            ended = asyncio.Event()
+            session.add_termination_listener(lambda _, ended=ended: ended.set())
+            if not session.is_closed():
+                await asyncio.wait_for(ended.wait(), 20)
+    await asyncio.to_thread(await_reaping, workers, 20)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    team.lab.proxy.stop()
+    team.lab.proxy.start()
+    await asyncio.to_thread(team.wait_for, lambda seen: seen["pgguard_workers"] == _WORKERS, "it does not start again")
     _verify(team.lab)
 
 
