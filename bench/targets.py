@@ -28,11 +28,16 @@ class Target:
     pid: int | None = None
 
     def cpu(self) -> float:
-        """Seconds of processor that the proxy has used so far (proc(5), utime and stime)."""
+        """Seconds of processor that the proxy and its workers have used so far (proc(5), utime and stime)."""
         if self.pid is None:
             return 0.0
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return sum(map(_used, (str(self.pid), *workers)))
+
+
+def _used(pid: str) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 @contextmanager
@@ -49,9 +54,9 @@ def ground(folder: Path, rows: int) -> Iterator[list[Target]]:
             "PGDATABASE": "shop",
             "PGGSSENCMODE": "disable",
         }
-        _fill(lab, rows)
+        fill(lab, rows)
         bouncer = running.enter_context(_pgbouncer(folder, lab.postgres.port))
-        always = running.enter_context(_second_proxy(lab, folder))
+        always = running.enter_context(second_proxy(lab, folder / "always", "audit.sync=always"))
         guarded = {**lab.environment(_USER), "PGGSSENCMODE": "disable"}
         yield [
             Target("direct", direct),
@@ -61,7 +66,7 @@ def ground(folder: Path, rows: int) -> Iterator[list[Target]]:
         ]
 
 
-def _fill(lab: Lab, rows: int) -> None:
+def fill(lab: Lab, rows: int) -> None:
     place = [f"--host={lab.postgres.host}", f"--port={lab.postgres.port}", f"--username={lab.postgres.superuser}"]
     subprocess.run(["pgbench", "-i", "-q", *place, "shop"], check=True, capture_output=True)
     lab.postgres.run(
@@ -94,12 +99,13 @@ def write_rules(folder: Path, table: str, columns: list[str]) -> None:
 
 
 @contextmanager
-def _second_proxy(lab: Lab, folder: Path) -> Iterator[Proxy]:
+def second_proxy(lab: Lab, folder: Path, *settings: str) -> Iterator[Proxy]:
+    """Another one over the same lab, with an audit log of its own."""
     port = free_port()
     sections = tomllib.loads(lab.config.read_text())
-    audit = folder / "always" / "audit.jsonl"
-    audit.parent.mkdir()
-    override(sections, [f"listen.port={port}", f"audit.path={audit}", "audit.sync=always"])
+    folder.mkdir()
+    audit = folder / "audit.jsonl"
+    override(sections, [f"listen.port={port}", f"audit.path={audit}", *settings])
     config = audit.with_name("pgguard.toml")
     config.write_text(to_toml(sections))
     proxy = Proxy(config, port, lab.realm.environment(), tied=True)
