@@ -26,6 +26,9 @@ from pgguard.audit.settings import AuditSettings
 
 _CHUNK = 64 << 10
 
+_Identity = tuple[int, int]
+"""A file's device and inode."""
+
 
 class AuditUnavailable(Exception):  # noqa: N818  # it says what is the case
     """The record could not be written; nothing that depends on it may happen."""
@@ -46,9 +49,9 @@ class AuditLog:
             self._chain = Chain(key)
             self._redactor = Redactor(settings, key)
             settings.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._open()
-            with self._locked():
-                self._mend(now)
+            self._file, self._identity = self._open()
+            with self._locked() as size:
+                self._mend(now, size)
 
     @property
     def path(self) -> Path:
@@ -94,19 +97,19 @@ class AuditLog:
 
     def rotate(self, closed: Path, now: str) -> None:
         """Close the file under the name `closed`, and begin the next with a record that names it and its head."""
-        with self._telling("rotate"), self._locked():
+        with self._telling("rotate"), self._locked() as size:
             os.fdatasync(self._file)
-            self._chain.head = self._head(os.fstat(self._file).st_size)
+            self._chain.head = self._head(size)
             head = self._chain.head
             closed.with_name(closed.name + ".head").write_text(head + "\n", encoding="ascii")
             self.path.rename(closed)
-            self._follow()
-            self._append(self._encoder.encode(Changed(now, "rotate", f"continues {closed.name}, head {head}")))
+            begins = Changed(now, "rotate", f"continues {closed.name}, head {head}")
+            self._append(self._encoder.encode(begins), self._follow())
 
     def _write(self, record: Record) -> None:
         encoded = self._encoder.encode(self._redactor.record(record))
-        with self._telling("write"), self._locked():
-            self._append(encoded)
+        with self._telling("write"), self._locked() as size:
+            self._append(encoded, size)
             self._dirty = True
 
     async def _durable(self) -> None:
@@ -129,30 +132,31 @@ class AuditLog:
             raise AuditUnavailable(f'cannot {what} audit log "{self.path}": {error.strerror}') from error
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """The lock on the file that has the name, among threads and processes."""
+    def _locked(self) -> Iterator[int]:
+        """The lock on the file that has the name, among threads and processes; its size."""
         with self._lock:
             fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
-                self._follow()
-                yield
+                yield self._follow()
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _open(self) -> int:
-        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    def _open(self) -> tuple[int, _Identity]:
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        return file, _identity(os.fstat(file))
 
-    def _follow(self) -> None:
-        """Go on in the file that has the name now, with its lock held instead of the old one's."""
-        while not self._is_current():
-            fresh = self._open()
+    def _follow(self) -> int:
+        """Go on in the file that has the name now, with its lock held instead of the old one's; its size."""
+        while (size := self._size_if_current()) is None:
+            fresh, identity = self._open()
             fcntl.flock(fresh, fcntl.LOCK_EX)
             before = self._head_before()
             os.close(self._file)
-            self._file = fresh
+            self._file, self._identity = fresh, identity
             size = os.fstat(fresh).st_size
             self._chain.head = before if size == 0 else self._head(size)
             self._end = size
+        return size
 
     def _head_before(self) -> str:
         """The head that an empty file under the name goes on from; told under that file's lock.
@@ -165,16 +169,16 @@ class AuditLog:
             return last_head(closed[-1])
         return self._head(ours.st_size)
 
-    def _is_current(self) -> bool:
-        ours = os.fstat(self._file)
+    def _size_if_current(self) -> int | None:
+        """The size of our file; None where another has the name."""
         try:
-            named = os.stat(self.path)  # noqa: PTH116  # twice as fast, and once a statement
+            named = os.stat(self._settings.path)  # noqa: PTH116  # twice as fast, and twice a statement
         except FileNotFoundError:
-            return False
-        return named.st_ino == ours.st_ino and named.st_dev == ours.st_dev
+            return None
+        return named.st_size if _identity(named) == self._identity else None
 
-    def _append(self, encoded: bytes) -> None:
-        size = os.fstat(self._file).st_size
+    def _append(self, encoded: bytes, size: int) -> None:
+        """`size`: of the file, before."""
         if size != self._end:
             size -= self._cut_torn(size)
             self._chain.head = self._head(size)
@@ -220,7 +224,12 @@ class AuditLog:
             os.ftruncate(self._file, size - torn)
         return torn
 
-    def _mend(self, now: str) -> None:
-        torn = self._cut_torn(os.fstat(self._file).st_size)
+    def _mend(self, now: str, size: int) -> None:
+        torn = self._cut_torn(size)
         if torn:
-            self._append(self._encoder.encode(Changed(now, "break", f"cut off {torn} bytes of an unfinished record")))
+            broken = Changed(now, "break", f"cut off {torn} bytes of an unfinished record")
+            self._append(self._encoder.encode(broken), size - torn)
+
+
+def _identity(file: os.stat_result) -> _Identity:
+    return file.st_dev, file.st_ino
