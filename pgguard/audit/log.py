@@ -24,7 +24,8 @@ from pgguard.audit.records import Changed, Record
 from pgguard.audit.redact import Redactor
 from pgguard.audit.settings import AuditSettings
 
-_CHUNK = 64 << 10
+_PIECE = 2 << 10
+"""Bytes of a common record, about."""
 
 _Identity = tuple[int, int]
 """A file's device and inode."""
@@ -210,11 +211,10 @@ class AuditLog:
 
     def _tail(self, end: int) -> bytes:
         """What stands between the last newline before `end` and `end`."""
-        found, start = b"", end
-        while start > 0 and b"\n" not in found:
-            step = min(_CHUNK, start)
-            start -= step
-            found = os.pread(self._file, step, start) + found
+        length, found = _PIECE, b""
+        while b"\n" not in found and len(found) < end:
+            length = min(2 * length, end)
+            found = os.pread(self._file, length, end - length)
         return found.rpartition(b"\n")[2]
 
     def _cut_torn(self, size: int) -> int:
