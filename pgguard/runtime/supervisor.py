@@ -67,7 +67,8 @@ class Supervisor:
         self._board = Switchboard(config.limits)
         self._reception = Reception((), self._board.serving)
         self._ending = asyncio.Event()
-        self._replacing = False
+        self._replacing = True
+        """Workers are started in the place of others, or the first ones are."""
         self._deaths = 0
         """Of workers, in a row, that had not lived for long."""
         self._lives: set[asyncio.Task[None]] = set()
@@ -78,6 +79,8 @@ class Supervisor:
 
     async def start(self) -> None:
         """Raises WorkerFailed, StoreUnavailable, OSError."""
+        # clients are served by the first worker already: an early signal must not end the process
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._replace_all)
         if self._config.metrics is not None:
             self._watch_page = WatchPage(self._config.metrics, self._page, self._troubles)
             await self._watch_page.start()
@@ -86,7 +89,7 @@ class Supervisor:
             claim(hold_file(self._config))  # for as long as this process lives
         await self._start_worker()  # what keeps one from starting keeps all, and is said once
         await asyncio.gather(*(self._start_worker() for _ in range(self._config.listen.workers - 1)))
-        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._replace_all)
+        self._replacing = False
         self._spawn(self._keep_audit(), self._tasks)
         self._spawn(self._feel_pulses(), self._tasks)
         self._shipping.start()

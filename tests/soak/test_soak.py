@@ -117,7 +117,7 @@ async def test_whatever_fails_nothing_gets_through_and_nothing_is_lost(soaked: t
             before = load.answered
             await asyncio.to_thread(fault)
             faults.done.append(fault.__name__)
-            await _until(lambda before=before: load.answered >= before + 5 * CLIENTS, faults.done)
+            await _until(lambda before=before: load.answered >= before + 5 * CLIENTS, faults.done, lab)
         if loop.time() > over:
             break
     load.end()
@@ -127,7 +127,7 @@ async def test_whatever_fails_nothing_gets_through_and_nothing_is_lost(soaked: t
         kept = {row["mark"] for row in await connection.fetch("select mark from sales.soak")}
     assert load.promised - kept == set()
     assert load.won == set()
-    await _until(lambda: _gauge(metrics, "pgguard_sessions") == 0, ["sessions that are over are still counted"])
+    await _until(lambda: _gauge(metrics, "pgguard_sessions") == 0, ["the end: sessions are still counted"], lab)
     lab.proxy.stop()
     lab.postgres.stop()
     ran = reached(lab.postgres.log.read_text(errors="replace").splitlines())
@@ -138,13 +138,13 @@ async def test_whatever_fails_nothing_gets_through_and_nothing_is_lost(soaked: t
     print(f"{load.sessions} sessions, {load.answered} answers, {load.cut_off} cut off, {len(faults.done)} faults")
 
 
-async def _until(true: Callable[[], bool], what: list[str]) -> None:
+async def _until(true: Callable[[], bool], what: list[str], lab: Lab) -> None:
     """Within a minute."""
     for _ in range(1200):
         if true():
             return
         await asyncio.sleep(0.05)
-    raise AssertionError(f"not within a minute, after {what}")
+    raise AssertionError(f"not within a minute, after {what}; the log says:\n{lab.proxy.log.read_text()[-4000:]}")
 
 
 def _gauge(port: int, name: str) -> float:
