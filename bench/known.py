@@ -129,7 +129,7 @@ async def prepared(house: House) -> tuple[Connection, Sink]:
     client.connection_made(cast("asyncio.Transport", to_client))
     server.connection_made(cast("asyncio.Transport", Sink()))
     database = BackendConnection("localhost", server, ServerLogin("alice", "", encrypted=False, gss=None))
-    connection = Connection(house, login, client, database)
+    connection = Connection(house, login, client, database, 1)
     connection.from_client(frontend.parse(b"p", TEXT) + frontend.sync())
     connection.from_database(STATE)
     connection.from_database(b"1\0\0\0\4" + READY)

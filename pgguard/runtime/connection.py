@@ -53,9 +53,11 @@ _SHORTEST_LOOK, _LONGEST_LOOK = 0.05, 3600.0
 
 
 class Connection:
-    """See the module. `ended` is set when both sockets are closed."""
+    """See the module. `ended` is set when both sockets are closed. `process`: the session's number for its client."""
 
-    def __init__(self, house: House, login: Login, client: Endpoint, database: BackendConnection) -> None:
+    def __init__(  # what a session is made of
+        self, house: House, login: Login, client: Endpoint, database: BackendConnection, process: int
+    ) -> None:
         self._house = house
         self.login = login
         self._client = client
@@ -75,6 +77,7 @@ class Connection:
             limit=max(limits.statement_bytes, 1 << 26),
             parameters=database.parameters,
             walsender=login.replication is not Replication.NONE,
+            processes=(database.key.process, process),
         )
         self._statements = 0
         self._since = time.monotonic()

@@ -231,10 +231,11 @@ class Server:
             return visit.console
         login, database = await open_session(self._house, admitted, visit.address)
         visit.login = login
-        connection = Connection(self._house, login, client, database)
-        visit.key = self._peers.mark(new_key(admitted.version, self._colleagues.number))
-        self._connections[visit.key] = connection
-        welcome(client, database, visit.key)
+        key = self._peers.mark(new_key(admitted.version, self._colleagues.number))
+        connection = Connection(self._house, login, client, database, key.process)
+        self._connections[key] = connection
+        visit.key = key
+        welcome(client, database, key)
         connection.start()
         if self._ending is not None:
             connection.end_at_rest(self._ending)

@@ -43,8 +43,10 @@ class Replies:
         may_show: Callable[[int, Mapping[str, str]], bool],
         *,
         walsender: bool = False,
+        processes: tuple[int, int] = (0, 0),
     ) -> None:
         self.parameters = parameters
+        self._backend, self._shown_as = (number.to_bytes(4, "big") for number in processes)
         self._may_show = may_show
         self._walsender = walsender
         self.streaming = False
@@ -218,8 +220,12 @@ class Replies:
                 self.parameters[name] = value
                 self.events.append(ParameterChanged(name, value))
                 return None
-            case Backend.NOTICE_RESPONSE | Backend.NOTIFICATION_RESPONSE:
+            case Backend.NOTICE_RESPONSE:
                 return None
+            case Backend.NOTIFICATION_RESPONSE:
+                # a client knows its own notifications by the number that it was told at login
+                own = raw[_HEADER : _HEADER + 4] == self._backend
+                return raw[:_HEADER] + self._shown_as + raw[_HEADER + 4 :] if own else None
             case Backend.COPY_BOTH_RESPONSE:
                 if not self._walsender or head is None or head is not self.copy_starts:
                     raise ProtocolViolation("the server started a replication stream that was not asked for")

@@ -76,9 +76,18 @@ class Session:
     """See the module. `limit`: the largest client message in bytes. `parameters`: the server's at login.
 
     `walsender`: a replication connection, whose server takes no extended protocol and may start a stream.
+    `processes`: the number of the session's backend, and the one that its client was told at login.
     """
 
-    def __init__(self, judge: Judge, *, limit: int, parameters: Mapping[str, str], walsender: bool = False) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        *,
+        limit: int,
+        parameters: Mapping[str, str],
+        walsender: bool = False,
+        processes: tuple[int, int] = (0, 0),
+    ) -> None:
         self._judge = judge
         self._walsender = walsender
         self._framer = FrontendFramer(limit)
@@ -87,7 +96,7 @@ class Session:
         self._to_server: list[bytes] = []
         self._preparing = 0
         """How many of the last ones there run nothing: Parse, Describe, Close."""
-        self._replies = Replies(dict(parameters), self._may_show, walsender=walsender)
+        self._replies = Replies(dict(parameters), self._may_show, walsender=walsender, processes=processes)
         self._waiting: _Waiting | None = None
         self._requests = 0
         self._draining = False

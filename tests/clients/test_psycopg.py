@@ -90,6 +90,16 @@ def test_notifications_while_idle_and_notices(connect: Connect):
     assert notices == ["told"]
 
 
+def test_a_session_knows_its_own_notifications(connect: Connect):
+    """They carried the backend's number, and the login pgguard's: a program that leaves out its own took them all."""
+    listener, other = connect(), connect()
+    listener.execute("listen channel")
+    listener.execute("notify channel, 'own'")
+    other.execute("notify channel, 'foreign'")
+    own = {n.payload: n.pid == listener.info.backend_pid for n in listener.notifies(timeout=10, stop_after=2)}
+    assert own == {"own": True, "foreign": False}
+
+
 def test_large_objects_in_sql_and_by_function_calls(connect: Connect):
     """libpq's lo_* functions are FunctionCall messages; these are their SQL twins, and one message itself."""
     connection = connect(autocommit=False)
