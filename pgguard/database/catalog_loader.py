@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from pgguard.database import catalog_queries as queries
 from pgguard.sql.catalog import Cast, Catalog, Function, Operator, Relation, Snapshot, Type
@@ -23,11 +24,16 @@ async def change_mark(connection: asyncpg.Connection) -> str:
     return mark
 
 
-async def load_catalog(connection: asyncpg.Connection) -> Catalog:
-    """The whole catalog, in one snapshot of the database."""
+async def load_catalog(connection: asyncpg.Connection, before: Catalog | None = None) -> Catalog:
+    """The whole catalog, in one snapshot of the database.
+
+    Views whose definition only the end of another transaction would show keep the one of `before`; without that they
+    cannot be seen through.
+    """
     version = connection.get_server_version().major
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute("set local search_path = ''")
+        await connection.execute(queries.LOCK_TIMEOUT)
         types = [type_of(row) for row in await connection.fetch(queries.types(version))]
         formatted = {type_.oid: type_.formatted for type_ in types}
         rows = await connection.fetch(queries.RELATIONS)
@@ -39,7 +45,7 @@ async def load_catalog(connection: asyncpg.Connection) -> Catalog:
                 database=await connection.fetchval("select pg_catalog.current_database()"),
                 version=version,
                 schemas=await _names(connection, queries.SCHEMAS),
-                relations=_relations(rows, await _Links.load(connection, rows)),
+                relations=_relations(rows, await _Links.load(connection, rows), before),
                 functions=tuple(functions),
                 operators=tuple(
                     Operator(row[0], row[1], named[row[2]], *row[3:])
@@ -117,7 +123,7 @@ class _Links:
         return tuple(sorted(self.names[one] for one in found if one in self.names))
 
 
-def _relations(rows: list[asyncpg.Record], links: _Links) -> tuple[Relation, ...]:
+def _relations(rows: list[asyncpg.Record], links: _Links, before: Catalog | None) -> tuple[Relation, ...]:
     sources = plain_sources(
         {
             (row["nspname"], row["relname"]): (row["definition"], tuple(row["columns"]))
@@ -125,7 +131,18 @@ def _relations(rows: list[asyncpg.Record], links: _Links) -> tuple[Relation, ...
             if row["definition"] is not None
         }
     )
-    return tuple(_relation(row, links, sources.get((row["nspname"], row["relname"]), ())) for row in rows)
+    relations = (_relation(row, links, sources.get((row["nspname"], row["relname"]), ())) for row in rows)
+    return tuple(
+        _as_before(relation, before) if row["waiting"] else relation
+        for row, relation in zip(rows, relations, strict=True)
+    )
+
+
+def _as_before(relation: Relation, before: Catalog | None) -> Relation:
+    known = None if before is None else before.relation_by_oid(relation.oid)
+    if known is None:
+        return msgspec.structs.replace(relation, definition="")
+    return msgspec.structs.replace(relation, definition=known.definition, sources=known.sources)
 
 
 def _relation(row: asyncpg.Record, links: _Links, sources: tuple[tuple[str, str, str, str], ...]) -> Relation:

@@ -6,6 +6,11 @@ catalog_loader.py. PostgreSQL docs, chapter 53.
 
 SCHEMAS = "select nspname from pg_catalog.pg_namespace where nspname !~ '^pg_(toast|temp)'"
 
+LOCK_TIMEOUT = "set local lock_timeout = '3s'"
+"""For a lock that is taken between a look at pg_locks and pg_get_viewdef."""
+
+# pg_get_viewdef waits for whoever has locked what the view reads: a migration in an open transaction, whose own next
+# statement may wait for this very load. Such views are left out.
 RELATIONS = """
 with attributes as (
   select attrelid, array_agg(attname::text order by attnum) as columns,
@@ -21,12 +26,23 @@ with attributes as (
    where d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.objsubid > 0
      and c.relnamespace <> 'pg_catalog'::pg_catalog.regnamespace
    group by d.objoid
+), locked as (
+  select l.relation from pg_catalog.pg_locks l
+   where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock'
+     and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
+), waiting as (
+  select r.ev_class
+    from pg_catalog.pg_rewrite r
+    join pg_catalog.pg_depend d on d.objid = r.oid and d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+   where d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid in (select relation from locked)
 )
 select n.nspname, c.relname, c.relkind::text, coalesce(a.columns, '{}') as columns, coalesce(a.types, '{}') as types,
        coalesce(a.numbers, '{}') as numbers, coalesce(a.generated, '{}') as generated, m.comments,
        c.relkind = 'v' and coalesce(c.reloptions::text ~ 'security_invoker=(true|on|1|yes|t|y)', false) as invoker,
        case when c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
+             and c.oid not in (select ev_class from waiting)
             then pg_catalog.pg_get_viewdef(c.oid) end as definition,
+       c.oid in (select ev_class from waiting) as waiting,
        c.oid::bigint as oid, c.reltype::bigint as row_type, c.reloftype::bigint as of_type,
        pg_catalog.pg_get_userbyid(c.relowner) as owner
   from pg_catalog.pg_class c
@@ -99,6 +115,7 @@ select t.oid::bigint, n.nspname, t.typname, t.typtype::text, pg_catalog.format_t
   left join pg_catalog.pg_range r on r.rngtypid = t.oid
   left join {multiranges} on {multirange_join}
  where n.nspname !~ '^pg_(toast_)?temp'
+    or t.oid in (select pg_catalog.unnest(p.proargtypes) from pg_catalog.pg_proc p)
 """
 
 ROLES = "select rolname from pg_catalog.pg_roles"

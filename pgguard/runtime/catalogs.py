@@ -22,7 +22,7 @@ Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 """Opens a connection to the named database with the proxy's own login."""
 
 
-def _load_apart(connect: Connect, database: str) -> Catalog:
+def _load_apart(connect: Connect, database: str, before: Catalog | None) -> Catalog:
     """Load in a thread, with an event loop and a connection of its own.
 
     A large catalog takes seconds of computing, and the sessions' loop must not wait for it.
@@ -31,7 +31,7 @@ def _load_apart(connect: Connect, database: str) -> Catalog:
     async def load() -> Catalog:
         connection = await connect(database)
         try:
-            return await load_catalog(connection)
+            return await load_catalog(connection, before)
         finally:
             connection.terminate()
 
@@ -87,7 +87,7 @@ class CatalogKeeper:
             connection = await self._open()
             mark = await change_mark(connection)
             if self._current is None or mark != self._mark:
-                self._current = await asyncio.to_thread(_load_apart, self._connect, self.database)
+                self._current = await asyncio.to_thread(_load_apart, self._connect, self.database, self._current)
                 self._mark = mark
                 self.generation += 1
                 _log.info('catalog of database "%s" loaded, generation %d', self.database, self.generation)

@@ -280,10 +280,23 @@ def function_call(node: ast.FuncCall, level: Level) -> tuple[list[Candidate], in
         procedure=level.procedure,
         location=node.location,
     )
+    projected = _projected(called, level)
+    if projected is not None:
+        return [], projected
     found = functions.call(level.env, called)
     if not found:
         return found, types.named_by(level.env, called.parts) or ANYTHING
     return found, ANYTHING if functions.may_be_cast(level.env, called) else functions.result_of(level.env, found, given)
+
+
+def _projected(called: functions.Call, level: Level) -> int | None:
+    """`f(t)` is `t.f` where there is no function f for it (PostgreSQL docs, section 8.16.5); the type of the column."""
+    if len(called.parts) > 1 or len(called.types) != 1 or functions.candidates(level.env, called):
+        return None
+    relation = types.row_of(level.env.catalog, called.types[0])
+    if relation is None or called.parts[0] not in relation.columns:
+        return None
+    return relation.type_of(called.parts[0])
 
 
 def _sort_by(node: ast.SortBy, level: Level) -> int:

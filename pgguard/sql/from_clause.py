@@ -88,7 +88,7 @@ def relation_item(node: ast.RangeVar, level: Level) -> RelationItem:
 def _invoker_view(definition: str, level: Level) -> None:
     """What lies under a security_invoker view is reached with the caller's own rights, so it is accessed too."""
     if not definition:
-        raise Opaque("a security_invoker view that the open transaction has made or changed")
+        raise Opaque("a view whose definition an open transaction keeps back")
     from pglast import parse_sql  # noqa: PLC0415  # the one place where a stored text is parsed
 
     statement: Any = parse_sql(definition)[0].stmt

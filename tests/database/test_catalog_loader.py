@@ -37,11 +37,11 @@ def dsn(postgres: Postgres) -> str:
     return base + "loading"
 
 
-def _load(dsn: str) -> Catalog:
+def _load(dsn: str, before: Catalog | None = None) -> Catalog:
     async def load() -> Catalog:
         connection = await asyncpg.connect(dsn)
         try:
-            return await load_catalog(connection)
+            return await load_catalog(connection, before)
         finally:
             await connection.close()
 
@@ -137,6 +137,24 @@ def test_the_mark_tells_a_commit_that_comes_after_a_younger_one(dsn: str) -> Non
 
     before, after = asyncio.run(marks())
     assert before != after
+
+
+def test_a_table_that_is_locked_holds_no_load_up(dsn: str) -> None:
+    """pg_get_viewdef waits for the locks of an open transaction, whose own next statement may wait for the load."""
+    before = _load(dsn)
+    with psycopg.connect(dsn) as connection:
+        connection.execute("alter table app.people add new int; create view app.fresh as select 1 as x")
+        connection.execute("lock app.visits in access exclusive mode")
+        began = time.monotonic()
+        kept, unseen = _load(dsn, before), _load(dsn)
+        assert time.monotonic() - began < 3
+        connection.rollback()
+    assert kept.relation("app", "own") == before.relation("app", "own")
+    assert kept.relation("app", "cards") == before.relation("app", "cards")
+    for name in ("own", "cards"):
+        relation = unseen.relation("app", name)
+        assert relation is not None
+        assert relation.definition == ""
 
 
 @pytest.mark.slow

@@ -148,7 +148,7 @@ def test_a_view_of_the_caller_that_is_made_just_now_cannot_be_seen_through(sessi
     session.run("create view mine.v with (security_invoker) as select * from others.t")
     found = analyze("select * from v", session.seen(), Settings(("pg_catalog", "mine")))
     assert isinstance(found, Script)
-    assert found.statements[0].opaque == "a security_invoker view that the open transaction has made or changed"
+    assert found.statements[0].opaque == "a view whose definition an open transaction keeps back"
 
 
 def test_an_unchanged_session_sees_the_catalog_itself(session: Session) -> None:

@@ -23,7 +23,7 @@ import psycopg
 from pglast.parser import ParseError, split
 
 from pgguard.database.catalog_loader import change_mark, load_catalog
-from pgguard.database.own_catalog import OWN_QUESTIONS, seen_by_session
+from pgguard.database.own_catalog import OWN_QUESTIONS, TEMPORARY_QUESTIONS, seen_by_session
 from pgguard.session.judgement import Rows
 from pgguard.sql.analyze import Refused, analyze
 from pgguard.sql.catalog import Catalog
@@ -31,8 +31,8 @@ from pgguard.sql.environment import Settings
 from tests.oracle.compare import Difference, judged
 from tests.sql.postgres_tree import Oracle
 
-_COPY_IN = re.compile(r"^\s*copy\b.*\bfrom\s+stdin\b", re.IGNORECASE | re.DOTALL)
-_COPY = re.compile(r"^\s*copy\b.*\bstd(in|out)\b", re.IGNORECASE | re.DOTALL)
+_COPY_IN = re.compile(r"^(\s|--[^\n]*\n)*copy\b.*\bfrom\s+stdin\b", re.IGNORECASE | re.DOTALL)
+_COPY = re.compile(r"^(\s|--[^\n]*\n)*copy\b.*\bstd(in|out)\b", re.IGNORECASE | re.DOTALL)
 _PSQL_VARIABLE = re.compile(r"""(?<![:\w'"])::?['"{]?[a-z_]+""")
 _QUERIES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"})
 _ENDS_SESSION = re.compile(r"pg_terminate_backend|\\c\b", re.IGNORECASE)
@@ -74,6 +74,7 @@ class Run:
         self._loop = asyncio.new_event_loop()
         self._loader = self._loop.run_until_complete(asyncpg.connect(dsn))
         self._mark = ""
+        self._committed: Catalog
         self._catalog: Catalog
         self._stale = True
         self._kind = ""
@@ -88,12 +89,22 @@ class Run:
         return self._oracle.connection.execute(query.encode()).fetchone()
 
     def _refresh(self) -> None:
-        if self._stale:
-            mark = self._loop.run_until_complete(change_mark(self._loader))
-            if mark != self._mark:
-                self._catalog = self._loop.run_until_complete(load_catalog(self._loader))
-                self._mark = mark
-            self._stale = False
+        """The catalog as the session sees it, where something may have changed."""
+        if not self._stale:
+            return
+        mark = self._loop.run_until_complete(change_mark(self._loader))
+        if mark != self._mark:
+            self._committed = self._loop.run_until_complete(load_catalog(self._loader))
+            self._mark = mark
+        connection = self._oracle.connection
+        inside = connection.info.transaction_status is psycopg.pq.TransactionStatus.INTRANS
+        answers = [
+            Rows(tuple(tuple(map(_text, row)) for row in connection.execute(question.text).fetchall()))
+            for question in (OWN_QUESTIONS if inside else TEMPORARY_QUESTIONS)
+        ]
+        self._catalog = seen_by_session(answers, self._committed) or self._committed
+        self._oracle.look_up()
+        self._stale = False
 
     def judge(self, statement: str) -> Difference:
         """The analysis of one statement against the database, as it stands before it runs."""
@@ -105,13 +116,8 @@ class Run:
         path, user, login, creates_in = self._row(
             "select pg_catalog.current_schemas(true), current_user, session_user, coalesce(pg_catalog.current_schema(), '')"
         )
-        answers = [
-            Rows(tuple(tuple(map(_text, row)) for row in self._oracle.connection.execute(question.text).fetchall()))
-            for question in OWN_QUESTIONS
-        ]
-        catalog = seen_by_session(answers, self._catalog) or self._catalog
         began = time.perf_counter()
-        found = analyze(statement, catalog, Settings(tuple(path), user, login, creates_in))
+        found = analyze(statement, self._catalog, Settings(tuple(path), user, login, creates_in))
         self.slowest = max(self.slowest, (time.perf_counter() - began, statement))
         if isinstance(found, Refused):
             return Difference("refused", (found.message,))
@@ -125,7 +131,6 @@ class Run:
             return Difference("analysed")
         with self._oracle.connection.transaction(force_rollback=True):
             self._oracle.connection.execute("set local client_min_messages = log; set local debug_print_parse = on")
-            self._oracle.look_up()
             try:
                 theirs = self._oracle.ask(statement)
             except psycopg.Error as error:
@@ -163,6 +168,8 @@ def run_file(dsn: str, path: Path) -> Iterator[tuple[str, Difference, str | None
                 continue
             difference = run.judge(statement)
             yield statement, difference, run.run(statement)
+    except psycopg.OperationalError as lost:
+        yield str(lost), Difference("session lost"), None
     finally:
         run.close()
 
@@ -192,15 +199,15 @@ def main(dsn: str, folder: Path, names: list[str]) -> int:
         began = time.monotonic()
         for statement, difference, error in run_file(database, path):
             verdict = difference.verdict
-            if verdict in {"refused", "invalid"}:
+            if verdict in {"refused", "invalid", "opaque"}:
                 verdict = f"{verdict}, runs" if error is None else "error"
             verdicts[verdict] += 1
             if verdict not in {"exact", "analysed", "error", "in failed transaction"}:
                 print(
                     verdict, path.stem, "|", " ".join(statement.split()), "|", *difference.less, "|", *difference.more
                 )
-        print(f"-- {path.stem} {time.monotonic() - began:.0f} s", dict(verdicts), flush=True)
         total += verdicts
+        print(f"-- {path.stem} {time.monotonic() - began:.0f} s", dict(verdicts), "so far", dict(total), flush=True)
     print(dict(total))
     return 1 if total["less"] else 0
 

@@ -2,7 +2,8 @@
 
 `debug_print_parse` makes the server send the tree of a PREPAREd statement: requiredPerms, selectedCols, insertedCols and
 updatedCols of each range table entry (column numbers offset by 7, 0 for the whole row: PostgreSQL source, parsenodes.h),
-the function behind each call, operator and aggregate. Reads the form of PostgreSQL up to 15, where they are in the entries.
+the function behind each call, operator and aggregate. Up to PostgreSQL 15 they are in the entries, since 16 in nodes of
+their own (RTEPermissionInfo).
 """
 
 import re
@@ -112,14 +113,14 @@ class Oracle:
         self.connection.execute("deallocate oracle")
         relations, functions = set(), set()
         for node in _nodes(tree):
-            if node["node"] in {"RTE", "RANGETBLENTRY"}:
+            if "requiredPerms" in node:
                 relations |= set(self._touched(node))
             else:
                 functions |= set(self._called(node))
         return relations, functions
 
     def _touched(self, entry: dict[str, Any]) -> Iterator[Touched]:
-        if entry["rtekind"] != ["0"]:
+        if entry.get("rtekind", ["0"]) != ["0"]:
             return
         schema, name, columns = self._columns[int(entry["relid"][0])]
         perms = int(entry["requiredPerms"][0])

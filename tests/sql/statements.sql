@@ -421,3 +421,5 @@ select * from (select (c).* from customers c) q natural join tree
 with recursive a as (select q.id from orders q), orders as (select id, name from customers) select id from a
 select (c.name).length from app.customers c
 select (c.name).upper, ((c.id)::text).md5 from app.customers c
+select card(c), length(card(c)) from customers c
+select b(p), pair_sum(p) from pairs
