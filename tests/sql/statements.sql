@@ -423,3 +423,6 @@ select (c.name).length from app.customers c
 select (c.name).upper, ((c.id)::text).md5 from app.customers c
 select card(c), length(card(c)) from customers c
 select b(p), pair_sum(p) from pairs
+merge into customers using (select 1) s on true when matched then do nothing
+merge into customers using (select 1) s on true when not matched then insert (id) values (1)
+merge into customers using (select 1) s on true when matched then delete
