@@ -27,6 +27,7 @@ from pgguard.sql.types import (
     DATE,
     DOUBLE,
     INTEGER,
+    JSON_INPUTS,
     NAME,
     NUMERIC,
     REAL,
@@ -54,7 +55,7 @@ _CONVERTING: dict[type, int] = {
     ast.JsonObjectConstructor: ANYTHING, ast.JsonParseExpr: ANYTHING, ast.JsonScalarExpr: ANYTHING,
     ast.JsonSerializeExpr: ANYTHING, ast.JsonValueExpr: ANYTHING,
 }  # fmt: skip
-"""Node classes that hold others and make of them what they need: any users' cast of what they hold may be called."""
+"""Node classes that hold others and make text or JSON of them; a DEFAULT becomes of whatever type is returned."""
 
 _LEAVES: dict[type, int] = {
     ast.A_Star: ANYTHING, ast.BitString: BIT, ast.Boolean: BOOLEAN, ast.Float: NUMERIC, ast.Integer: INTEGER,
@@ -103,13 +104,15 @@ def _converting(node: Any, level: Level) -> int:
             if isinstance(one, ast.Node):
                 type_ = walk(one, level)
                 if type(one) not in _CONVERTING:
-                    functions.convert(level.env, type_, ANYTHING, "e")
+                    for wanted in (ANYTHING,) if isinstance(node, ast.JsonBehavior) else JSON_INPUTS:
+                        functions.convert(level.env, type_, wanted, "e")
     return _CONVERTING[type(node)]
 
 
 def _json_output(node: ast.JsonOutput, level: Level) -> int:
     """RETURNING converts to its type, as a cast does."""
-    functions.convert(level.env, ANYTHING, types.named(level.env, node.typeName), "e")
+    for type_ in JSON_INPUTS:
+        functions.convert(level.env, type_, types.named(level.env, node.typeName), "e")
     return UNKNOWN
 
 

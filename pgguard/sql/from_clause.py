@@ -15,7 +15,7 @@ from pgguard.sql.expressions import condition, function_call, number, output_nam
 from pgguard.sql.level import Columns, Level, renamed, settled
 from pgguard.sql.overloads import Candidate
 from pgguard.sql.scope import Column, Item, JoinItem, RelationItem, Scope, columns_of, merged_type
-from pgguard.sql.types import ANYTHING, BIGINT, TEXT, XML
+from pgguard.sql.types import ANYTHING, BIGINT, INTEGER, JSON_INPUTS, TEXT, XML
 
 Merged = dict[str, list[tuple[Item, str]]]
 
@@ -204,8 +204,9 @@ def _json_columns(columns: Any, level: Level) -> list[Column]:
         if column.columns:
             names += _json_columns(column.columns, level)
             continue
-        type_ = types.named(level.env, column.typeName)
-        functions.convert(level.env, ANYTHING, type_, "e")
+        type_ = types.named(level.env, column.typeName) if column.typeName is not None else INTEGER  # FOR ORDINALITY
+        for source in JSON_INPUTS:
+            functions.convert(level.env, source, type_, "e")
         names.append(Column(column.name, type_))
     return names
 

@@ -16,6 +16,7 @@ from pgguard.sql.environment import Environment
 
 ANYTHING = 0
 BOOLEAN, BIGINT, INTEGER, TEXT, XML, DATE, NUMERIC, BIT, UNKNOWN = 16, 20, 23, 25, 142, 1082, 1700, 1560, 705
+JSON_INPUTS = (25, 114, 3802, 17)  # text, json, jsonb, bytea: what JSON is read from, and given as
 NAME, TIME, TIMETZ, TIMESTAMP, TIMESTAMPTZ = 19, 1083, 1266, 1114, 1184
 RECORD, RECORD_ARRAY, ANY, JSONB, REAL, DOUBLE = 2249, 2287, 2276, 3802, 700, 701
 
