@@ -1,4 +1,4 @@
-"""Slices of a statement's text: the query inside PREPARE and DECLARE, exactly as it was written."""
+"""Slices of a statement's text: the query inside PREPARE, DECLARE and COPY, exactly as it was written."""
 
 from pglast.parser import scan
 
@@ -20,3 +20,16 @@ def text_after(text: str, keyword: str) -> str:
         elif depth == 0 and word.upper() == keyword:
             return text[token.end + 1 :].strip()
     raise Opaque(f"no {keyword} in the statement")
+
+
+def copied_query(text: str) -> str | None:
+    """The query of `COPY (query) TO …`; None where it is a table that is copied."""
+    tokens = [(token, text[token.start : token.end + 1]) for token in scan(text) if "COMMENT" not in token.name]
+    if len(tokens) < 2 or tokens[1][1] != "(":
+        return None
+    depth = 0
+    for token, word in tokens:
+        depth += (word == "(") - (word == ")")
+        if word == ")" and depth == 0:
+            return text[tokens[1][0].end + 1 : token.start].strip()
+    return None

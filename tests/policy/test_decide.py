@@ -520,3 +520,56 @@ def test_a_refusal_names_what_was_missing():
 def test_the_refusals_object_is_the_one_that_was_asked_for():
     (found,) = decision(one_of(), access(name="hr.salaries")).accesses
     assert found.access.object == ObjectName("salaries", "hr")
+
+
+# what is said of who, columns, database, unless, hold and message, each both ways
+
+
+def test_principals_and_users_compare_exactly_and_columns_as_stored():
+    assert says(one_of(rule("allow: select", who="{principal: alice@example.com}")), access()) == "deny"
+    assert says(one_of(rule("allow: select", who="{principal: alice@EXAMPLE.COM}")), access()) == "allow"
+    named = one_of(rule("allow: select", "sales.orders", "columns: [Id]"))
+    assert says(named, access(columns=("id",))) == "deny"
+    assert says(named, access(columns=("Id",))) == "allow"
+
+
+@pytest.mark.parametrize(("effect", "more"), [("deny", ()), ("hold", ("approvers: {group: dba}",))])
+def test_a_deny_or_hold_for_a_database_is_for_no_other(effect: str, more: tuple[str, ...]):
+    rules = one_of(ALLOW, rule(f"{effect}: select", "sales.orders", "database: bank", *more))
+    assert says(rules, access(), database="bank") == effect
+    assert says(rules, access()) == "allow"
+
+
+def test_a_hold_for_a_group_holds_while_the_directory_cannot_tell():
+    rules = one_of(ALLOW, rule("hold: select", "sales.orders", "approvers: {group: dba}", who="{group: contractors}"))
+    assert says(rules, access()) == "allow"
+    assert says(rules, access(), groups=None) == "hold"
+
+
+def test_unless_may_be_a_list_of_which_any_one_keeps_the_rule_away():
+    rules = one_of(ALLOW, rule("deny: select", "sales.orders", 'unless: [{reason: "INC-*"}, {from: 10.0.0.0/8}]'))
+    assert says(rules, access(), reason="INC-1") == "allow"
+    assert says(rules, access(), address="10.1.1.1") == "allow"
+    assert says(rules, access(), reason="CHG-1", address="11.1.1.1") == "deny"
+
+
+def test_each_hold_that_matches_is_asked_for_with_its_own_terms_and_defaults():
+    rules = one_of(
+        ALLOW,
+        rule("hold: select", "sales.*", "approvers: {group: DBA}", name="a"),
+        rule("hold: read", "sales.orders", "approvers: {user: [bob, carol], count: 2}", "timeout: 1h", name="b"),
+        rule("hold: select", "sales.items", "approvers: {group: dba}", name="c"),
+    )
+    asked = {hold.rule: hold for hold in decision(rules, access()).holds}
+    assert asked.keys() == {"a", "b"}
+    assert (asked["a"].approvers.groups, asked["a"].approvers.count, asked["a"].timeout) == (("dba",), 1, 900.0)
+    assert (asked["b"].approvers.users, asked["b"].approvers.count, asked["b"].timeout) == (("bob", "carol"), 2, 3600.0)
+
+
+def test_of_several_denies_all_are_named_and_one_message_is_shown():
+    first = rule("deny: select", "sales.orders", name="a")
+    second = rule("deny: select", "sales.*", "message: not on Mondays", name="b")
+    (found,) = decision(one_of(ALLOW, first, second), access()).accesses
+    assert (found.rules, found.message) == (("a", "b"), "not on Mondays")
+    (found,) = decision(one_of(ALLOW, first), access()).accesses
+    assert found.message is None
