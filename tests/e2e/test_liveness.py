@@ -100,6 +100,22 @@ async def test_the_session_ends_when_the_right_to_what_runs_is_lost(sleepers, mo
     assert lab.postgres.run("select count(*) from pg_stat_activity where usename = 'alice'").strip() == "0"
 
 
+async def test_unless_told_otherwise_what_runs_may_end_and_the_next_is_refused(
+    sleepers, monkeypatch: pytest.MonkeyPatch
+):
+    lab = sleepers("refuse")
+    _as_alice(lab, monkeypatch)
+    async with connected(lab, "alice") as session:
+        asleep = asyncio.create_task(session.execute("select pg_sleep(2)"))
+        await asyncio.to_thread(_wait_for_sleeper, lab)
+        await asyncio.to_thread(lab.slapd.remove_from_group, "alice", "sleepers")
+        assert await asyncio.wait_for(asleep, 20) == "SELECT 1"
+        async with asyncio.timeout(10):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match=r"function pg_catalog\.pg_sleep"):  # noqa: PT012
+                while True:  # one may still pass while the directory is being asked
+                    await session.execute("select pg_sleep(0.1)")
+
+
 async def test_a_group_that_nothing_needs_may_go_while_a_statement_runs(sleepers, monkeypatch: pytest.MonkeyPatch):
     lab = sleepers("terminate")
     _as_alice(lab, monkeypatch)
@@ -155,6 +171,27 @@ def test_a_disabled_account_loses_its_open_session(own_lab: OwnLab):
             assert "(1 row)" in shown
         assert "FATAL" in shown
     assert "is disabled in the directory" in run_psql(lab, "alice", "select 1").stderr
+
+
+def test_a_file_of_groups_that_changes_reaches_an_open_session(own_lab: OwnLab, tmp_path: Path):
+    people = tmp_path / "people.yaml"
+    people.write_text("users: {alice: {groups: [interns]}}\ngroups: {interns: {groups: [analysts]}}\n")
+    lab = own_lab("directory.kind=static", f"directory.path={people}", "directory.refresh=0.1")
+    orders = "select count(*) from sales.orders;"
+    with Terminal(PSQL, lab.environment("alice"), prompt=WITH_OR_WITHOUT_CONNECTION) as terminal:
+        terminal.until_prompt()
+        assert "alice@PGGUARD.TEST" in terminal.enter("show pgguard.principal;")
+        assert "(1 row)" in terminal.enter(orders)
+        people.write_text("users: {alice: {groups: [interns]}}\n")
+        while "permission denied" not in (shown := terminal.enter(orders)):
+            assert "(1 row)" in shown
+        people.write_text("users: {alice\n")  # half written: what was read last serves
+        assert "permission denied" in terminal.enter(orders)
+        _wait(lambda: "is not valid YAML" in lab.proxy.log.read_text(), "nobody tells of the file")
+        assert "(1 row)" in terminal.enter("select 1;")
+        people.write_text("users: {alice: {disabled: true}}\n")
+        while "is disabled in the directory" not in (shown := terminal.enter("select 1;")):
+            assert "(1 row)" in shown
 
 
 def test_while_nobody_can_tell_who_is_disabled_nothing_runs_and_sessions_stay(own_lab: OwnLab):
