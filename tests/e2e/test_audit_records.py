@@ -123,6 +123,7 @@ def test_who_is_turned_away_stands_in_the_log(lab: Lab):
         assert "bob" in refused["reason"]
 
 
+@pytest.mark.slow
 def test_logrotate_and_a_hang_up_go_on_in_a_new_file_with_the_same_chain(own_lab: Callable[..., Lab]):
     lab = own_lab()
     assert run_psql(lab, "alice", "select 1").stdout == "1\n"
@@ -177,3 +178,41 @@ async def test_what_rules_ask_to_leave_out_stands_nowhere_in_the_log(
     made = [record for record in records([lab.audit]) if isinstance(record, DecisionMade)]
     asked = {record.redact for record in made if "sales" in record.text}
     assert asked == {"drop", "hash", None}
+
+
+_HOLDING = """
+rules:
+  - {name: prices, who: everyone, allow: select, on: sales.products}
+  - {name: prices-wait, who: everyone, hold: select, on: sales.products, columns: [price],
+     approvers: {group: dba}, timeout: 1s, message: prices are asked for}
+"""
+
+
+@pytest.mark.slow
+async def test_a_held_statement_is_as_fully_recorded_as_an_allowed_one(
+    own_lab: Callable[..., Lab], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rules = tmp_path / "rules"
+    shutil.copytree(_RULES, rules)
+    (rules / "holding.yaml").write_text(_HOLDING)
+    lab = own_lab(rules=rules)
+    for name, value in lab.environment("alice").items():
+        if name.startswith("KRB5"):
+            monkeypatch.setenv(name, value)
+    async with connected(lab, "alice") as connection:
+        await connection.fetch("select name from sales.products where id = $1", 1)
+        with pytest.raises(asyncpg.PostgresError, match="was not approved within 1 s"):
+            await connection.fetch("select price from sales.products where id = $1", 1)
+    lab.proxy.stop()
+    made = _since(lab, 0)
+    allowed, held = (
+        next(r for r in made if r["type"] == "decision" and r["moment"] == "bind" and word in r["text"])
+        for word in ("select name", "select price")
+    )
+    assert held.keys() == allowed.keys()
+    assert (held["effect"], held["decision"]["rules"]) == ("hold", ["prices-wait"])
+    assert held["values"] == allowed["values"] == ["\\x00000001"]
+    assert held["binary"] == [0]
+    events = [r["event"] for r in made if r["type"] == "hold" and r["id"] == held["id"]]
+    assert events == ["held", "expired"]
+    assert not [r for r in made if r["type"] == "outcome" and r["id"] == held["id"]]
