@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import asyncpg
 
 from pgguard.holds.hold import Hold
-from pgguard.holds.store import Heard, Record, StoreUnavailable, decoded, encoded
+from pgguard.holds.store import Heard, Record, StoreUnavailable, decoded, encoded, readable
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class PostgresStore:
     async def all(self) -> tuple[Record, ...]:
         async with self._transaction() as connection:
             rows = await connection.fetch("select number, record from pgguard_holds order by number")
-        return tuple(decoded(number, text) for number, text in rows)
+        return readable(rows)
 
     async def change(self, number: int, step: Callable[[Record], Record]) -> Record | None:
         async with self._transaction() as connection:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pgguard.holds.hold import Hold
-from pgguard.holds.store import Heard, Record, StoreUnavailable, decoded, encoded
+from pgguard.holds.store import Heard, Record, StoreUnavailable, decoded, encoded, readable
 
 _T = TypeVar("_T")
 _Found = TypeVar("_Found", Record, Record | None)
@@ -89,7 +89,7 @@ class SqliteStore:
     async def all(self) -> tuple[Record, ...]:
         def read(database: sqlite3.Connection) -> tuple[Record, ...]:
             rows = database.execute("select number, record from holds order by number")
-            return tuple(decoded(number, text) for number, text in rows)
+            return readable(rows)
 
         return await self._transaction(lambda: self._run(read))
 

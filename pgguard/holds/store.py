@@ -8,12 +8,15 @@ was last: who gets it has used the approval up, and nobody can use it again.
 Two stores do the same: one file (sqlite_store.py), and a database that several nodes share (postgres_store.py).
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
 
 from pgguard.holds.hold import Hold, Vote
+
+_log = logging.getLogger(__name__)
 
 
 class StoreUnavailable(Exception):  # noqa: N818  # it says what happened
@@ -46,7 +49,7 @@ class Store(Protocol):
     async def find(self, number: int) -> Record | None: ...
 
     async def all(self) -> tuple[Record, ...]:
-        """By number."""
+        """By number; without those that only another version can read."""
         ...
 
     async def change(self, number: int, step: Callable[[Record], Record]) -> Record | None:
@@ -64,6 +67,17 @@ _decoder = msgspec.json.Decoder(Record)
 
 def encoded(record: Record) -> str:
     return _encoder.encode(record).decode()
+
+
+def readable(rows: Iterable[tuple[int, str]]) -> tuple[Record, ...]:
+    """All that this version can read; the others wait for a node that can."""
+    records = []
+    for number, text in rows:
+        try:
+            records.append(decoded(number, text))
+        except StoreUnavailable as error:
+            _log.warning("%s; it is left alone", error)
+    return tuple(records)
 
 
 def decoded(number: int, text: str) -> Record:

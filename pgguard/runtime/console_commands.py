@@ -1,7 +1,8 @@
 """The console's commands: what each is called, who may give it, and what it answers.
 
-A command is matched, authorised with the groups of that moment, recorded, and carried out, in this order. What is
-about holds is authorised by the desk: one sees what one may approve, and one's own.
+A command is matched, authorised with the groups of that moment, recorded, and carried out, in this order; one that is
+refused, whenever that is, is recorded with the reason. What is about holds is authorised by the desk: one sees what one
+may approve, and one's own.
 """
 
 import re
@@ -85,6 +86,14 @@ class Commands:
             self._record(text, str(refused))
             raise
         self._record(text, None)
+        try:
+            return await self._run(command, match)
+        except CommandRefused as refused:
+            self._record(text, str(refused))
+            raise
+
+    async def _run(self, command: Command, match: re.Match[str]) -> Answer:
+        """Raises CommandRefused."""
         try:
             return await command.run(self, match)
         except VoteRefused as refused:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
@@ -28,7 +29,9 @@ def lab(servers: Path) -> Iterator[Lab]:
     rules = servers / "console-rules"
     shutil.copytree("rules", rules)
     (rules / "holds.yaml").write_text(_RULES)
-    with Lab(Plan(servers / "console", rules=rules, settings=('console.admin_groups=["dba"]',))) as running:
+    with Lab(
+        Plan(servers / "console", rules=rules, settings=('console.admin_groups=["dba"]', "limits.sessions_per_user=4"))
+    ) as running:
         yield running
 
 
@@ -81,8 +84,44 @@ async def test_sessions_are_listed_and_ended_by_whoever_may(lab: Lab, as_user: C
         answer = await asyncio.to_thread(_console, lab, "bob", f"terminate {row[0]}")
         assert f'no session "{row[0]}" for you' in answer.stderr
         await asyncio.to_thread(_console, lab, "dora", f"terminate {row[0]}")
-        with pytest.raises((asyncpg.AdminShutdownError, asyncpg.InterfaceError)):
+        with pytest.raises((asyncpg.AdminShutdownError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
             await session.execute("commit")
+
+
+def test_psql_watches_what_waits(lab: Lab):
+    with Terminal([*PSQL, "pgguard"], lab.environment("dora")) as console:
+        console.until_prompt()
+        console.write_line("show holds \\watch 0.2")
+        for _ in range(3):
+            assert "(every 0.2s)" in console.until(r"hold \| waits_s")
+
+
+def test_console_sessions_count_in_the_limits(lab: Lab, as_user: Callable[[str], None]):
+    as_user("carol")
+    where = f"host=localhost port={lab.proxy.port} user=carol gssencmode=prefer dbname="
+    with ExitStack() as stack:
+        for database in ("pgguard", "shop", "pgguard", "shop"):
+            stack.enter_context(psycopg.connect(where + database))
+        for database in ("pgguard", "shop"):
+            with pytest.raises(psycopg.OperationalError, match='too many sessions: user "carol" has 4 of 4 allowed'):
+                psycopg.connect(where + database)
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("approve 999", "no hold #999 waits for you"),
+        ("show hold 999", "no hold #999 waits for you"),
+        ("refuse 999", "REFUSE needs a reason: REFUSE 999 'why'"),
+        ("terminate nobody", 'no session "nobody" for you; SHOW SESSIONS lists them'),
+    ],
+)
+def test_what_is_refused_while_it_is_carried_out_is_on_record_as_such(lab: Lab, command: str, error: str):
+    """It stood there as if it had been carried out."""
+    assert error in _console(lab, "alice", command).stderr
+    records = [json.loads(line) for line in lab.audit.read_text().splitlines()]
+    mine = [r.get("error") for r in records if r["type"] == "console" and r["command"] == command]
+    assert mine == [None, error]
 
 
 def test_each_command_is_on_record_with_what_was_refused(lab: Lab):

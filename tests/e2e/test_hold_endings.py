@@ -94,14 +94,26 @@ def test_denied_for_new_rules_deny_it(asking: Asking, shape: str):
 
 
 @shapes
+def test_ended_by_an_administrator(asking: Asking, shape: str):
+    waits = asking.send(shape, "sales.orders")
+    number = asking.number()
+    listed = run_psql(asking.lab, "dora", "show sessions", PGDATABASE="pgguard").stdout
+    (session,) = [line.split("|")[0] for line in listed.splitlines() if "|bob|" in line and "|waiting|" in line]
+    asking.decide(f"terminate {session}")
+    with pytest.raises(psycopg.OperationalError) as raised:
+        waits.result(20)
+    assert shape == "pipeline" or 'the command of "dora@PGGUARD.TEST" in the console' in str(raised.value)
+    asking.until_event(number, "withdrawn")
+
+
+@shapes
 def test_left(asking: Asking, shape: str):
     waits = asking.send(shape, "sales.orders")
     number = asking.number()
     asking.leave()
     with pytest.raises(psycopg.OperationalError):
         waits.result(20)
-    while f'"hold":"{number}","event":"withdrawn"' not in asking.lab.audit.read_text():
-        run_psql(asking.lab, "dora", "show holds", PGDATABASE="pgguard")  # its end is on its way
+    asking.until_event(number, "withdrawn")
     assert not run_psql(asking.lab, "dora", "show holds", PGDATABASE="pgguard").stdout
 
 

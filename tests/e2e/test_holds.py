@@ -5,14 +5,14 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from pgguard.lab.lab import Lab
+from pgguard.lab.lab import Lab, Plan
 from pgguard.lab.ports import free_port
 from pgguard.lab.proxy import Proxy
 from tests.e2e.conftest import connected
@@ -119,29 +119,105 @@ def test_a_hold_ends_with_a_process_that_is_killed_and_is_told_of_at_the_next_st
         assert asking.result().stdout == "DELETE 0\n"
 
 
+class Nodes:
+    """Two nodes on one PostgreSQL store; bob asks on the first."""
+
+    def __init__(self, lab: Lab, second: Proxy, audit: Path) -> None:
+        self.lab = lab
+        self.second = second
+        self.audit = audit
+
+    def on_second(self, user: str, command: str) -> str:
+        done = run_psql(self.lab, user, command, PGDATABASE="pgguard", PGPORT=str(self.second.port))
+        return done.stdout + done.stderr
+
+    def on_first(self, user: str, command: str) -> str:
+        return "".join(_console(self.lab, user, command))
+
+    def postgres(self, statement: str) -> None:
+        self.lab.postgres.run(statement)
+
+
+@pytest.fixture(scope="module")
+def nodes(servers: Path) -> Iterator[Nodes]:
+    folder = servers / "nodes"
+    folder.mkdir()
+    with Lab(Plan(folder / "lab", rules=_rules(folder), proxy=False)) as lab:
+        lab.postgres.run("create database holds")
+        port = free_port()
+        second, audit = folder / "second.toml", folder / "second.jsonl"
+        shared = f'\n[holds]\nstore = "postgres"\ndsn = "{lab.postgres.dsn("holds")}"\n'
+        settings = lab.config.read_text() + shared
+        lab.config.write_text(settings)
+        second.write_text(
+            settings.replace(f"port = {lab.proxy.port}", f"port = {port}").replace(str(lab.audit), str(audit))
+        )
+        lab.proxy.start()
+        other = Proxy(second, port, lab.realm.environment(), tied=True)
+        other.start()
+        yield Nodes(lab, other, audit)
+        other.stop()
+        lab.proxy.stop()
+
+
 @pytest.mark.slow
-def test_a_statement_that_waits_on_one_node_is_approved_on_another(own_lab: Callable[..., Lab], tmp_path: Path):
-    rules = _rules(tmp_path)
-    lab = own_lab(rules=rules)
-    lab.postgres.run("create database holds")
-    lab.proxy.stop()
-    shared = f'\n[holds]\nstore = "postgres"\ndsn = "{lab.postgres.dsn("holds")}"\n'
-    lab.config.write_text(lab.config.read_text() + shared)
-    lab.proxy.start()
-    port = free_port()
-    config = tmp_path / "second.toml"
-    settings = lab.config.read_text().replace(f"port = {lab.proxy.port}", f"port = {port}")
-    config.write_text(settings.replace(str(lab.audit), str(tmp_path / "second.jsonl")))
-    second = Proxy(config, port, lab.realm.environment(), tied=True)
-    second.start()
-    try:
-        with ThreadPoolExecutor() as pool:
-            asking = pool.submit(run_psql, lab, "bob", _DELETE)
-            number = _number(lab)
-            for who, answer in (("dora", "needs more"), ("eve", "goes on")):
-                done = run_psql(lab, who, f"approve {number}", PGDATABASE="pgguard", PGPORT=str(port))
-                assert answer in done.stderr
-            assert asking.result().stdout == "DELETE 0\n"
-    finally:
-        second.stop()
-    assert '"by":"eve@PGGUARD.TEST"' in (tmp_path / "second.jsonl").read_text()
+def test_a_statement_that_waits_on_one_node_is_approved_on_another(nodes: Nodes):
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(run_psql, nodes.lab, "bob", _DELETE)
+        number = _number(nodes.lab)
+        assert "needs more" in nodes.on_second("dora", f"approve {number}")
+        assert "goes on" in nodes.on_second("eve", f"approve {number}")
+        assert asking.result().stdout == "DELETE 0\n"
+    assert '"by":"eve@PGGUARD.TEST"' in nodes.audit.read_text()
+
+
+@pytest.mark.slow
+def test_approvals_that_race_over_two_nodes_count_once_each(nodes: Nodes):
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(run_psql, nodes.lab, "bob", _DELETE)
+        number = _number(nodes.lab)
+        for who, counted in (("dora", "needs more"), ("eve", "goes on")):
+            ways = (nodes.on_first, nodes.on_second, nodes.on_first, nodes.on_second)
+            answers = sorted(one.result() for one in [pool.submit(way, who, f"approve {number}") for way in ways])
+            assert sum(counted in answer for answer in answers) == 1, answers
+            refused = [answer for answer in answers if counted not in answer]
+            assert all("already" in answer or "no hold" in answer for answer in refused), answers
+        assert asking.result().stdout == "DELETE 0\n"
+    records = nodes.lab.audit.read_text() + nodes.audit.read_text()
+    assert records.count(f'"hold":"{number}","event":"approved"') == 2
+
+
+@pytest.mark.slow
+def test_the_store_going_away_refuses_what_is_new_and_loses_none(nodes: Nodes):
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(run_psql, nodes.lab, "bob", _DELETE)
+        number = _number(nodes.lab)
+        nodes.postgres("alter database holds allow_connections false")
+        nodes.postgres("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'holds'")
+        answer = run_psql(nodes.lab, "bob", _DELETE, "select 1")
+        assert "57P03: the statement could not be held, and was refused" in answer.stderr
+        assert answer.stdout == "1\n", "what needs nobody goes on"
+        assert "nothing was changed" in nodes.on_second("dora", f"approve {number}")
+        nodes.postgres("alter database holds allow_connections true")
+        for _ in range(60):
+            if "needs more" in nodes.on_second("dora", f"approve {number}"):
+                break
+        assert "goes on" in nodes.on_first("eve", f"approve {number}")
+        assert asking.result().stdout == "DELETE 0\n"
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_leaves_holds_that_its_next_start_closes(nodes: Nodes):
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(run_psql, nodes.lab, "bob", _DELETE)
+        number = _number(nodes.lab)
+        os.kill(nodes.lab.proxy.pid, signal.SIGKILL)
+        asking.result()
+        nodes.lab.proxy.stop()
+        assert "needs more" in nodes.on_second("dora", f"approve {number}"), "nobody has told the other node yet"
+        nodes.lab.proxy.start()
+        for _ in range(60):
+            if not nodes.on_second("dora", "show holds"):
+                break
+        assert "no hold" in nodes.on_second("eve", f"approve {number}")
+    assert f'"hold":"{number}","event":"lost"' in nodes.lab.audit.read_text()

@@ -137,6 +137,14 @@ class Asking:
             _PAUSE.wait(0.05)
         raise AssertionError(f"the hook was not told {event} of #{number}")
 
+    def until_event(self, number: str, event: str) -> None:
+        """What is on its way into the audit has come."""
+        for _ in range(200):
+            if event in [what for what, _ in self.events(number)]:
+                return
+            _PAUSE.wait(0.05)
+        raise AssertionError(f"no {event} of #{number}: {self.events(number)}")
+
     def events(self, number: str) -> list[tuple[str, str]]:
         """What the audit tells of a hold: events and by whom."""
         records = (json.loads(line) for line in self.lab.audit.read_text().splitlines())

@@ -1,6 +1,8 @@
 """The desk over a real store: votes that count, votes that do not, and what is left of a hold whose session is lost."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -133,6 +135,21 @@ async def test_a_session_that_ends_takes_its_hold_with_it(tmp_path: Path):
     await left.open(lambda _: None)
     assert await left.all() == ()
     await left.close()
+
+
+async def test_a_hold_that_only_another_version_can_read_keeps_no_other_from_anybody(tmp_path: Path):
+    """One such record made every look at the holds fail, and pgguard did not start."""
+    path = tmp_path / "holds.sqlite"
+    async with _desk(tmp_path):
+        pass
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute('insert into holds (record) values (\'{"of": "tomorrow"}\')')
+        database.commit()
+    async with _desk(tmp_path) as desk:
+        number = (await desk.submit(hold(Approvers(groups=("dba",))))).record.number
+        assert [one.number for one in await desk.visible_to(person("dora"))] == [number]
+        with pytest.raises(StoreUnavailable, match="cannot be read"):
+            await desk.approve(1, person("dora"), "")
 
 
 async def test_a_second_process_does_not_take_the_holds_of_the_first_for_lost_ones(tmp_path: Path):
