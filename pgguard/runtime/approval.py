@@ -142,6 +142,8 @@ class Approval:
                 return judged
             if not self._waits(request, judged):
                 return (yield from self._conclude(request, judged))
+            if self._holding.coverage.within_transaction and not (request.quiet or request.steady):
+                yield Ask()  # what is in flight may end the transaction
             needed, used = self._holding.needed(request, names, judged)
             if granted is not None and self._holding.good(granted, judged, needed):
                 return (yield from self._conclude(request, judged, granted))

@@ -5,8 +5,9 @@ time. What an approved cursor or portal goes on to read was approved with it, wi
 further Execute are no new question. All of it is good only under the rule set under which it was given, and while
 those who gave it still may.
 
-A transaction is taken for ended as soon as anything that ends it is sent, and whenever the database is seen idle.
-Only an approval that was given in a block that was surely open reaches over one.
+A transaction is taken for ended as soon as anything that ends it is sent, and whenever the database has been idle;
+where what is in flight may end it, nothing is covered before that has been answered. Only an approval that was given
+in a block that was surely open reaches over one.
 
 # INVARIANT: nothing is covered by an approval of another rule, of another session, or of other accesses.
 """
@@ -17,7 +18,7 @@ import msgspec
 
 from pgguard.holds.store import Record
 from pgguard.model.access import Access
-from pgguard.model.control import CloseCursor, DeclareCursor, FetchCursor, Transaction, TransactionVerb
+from pgguard.model.control import CloseCursor, DeclareCursor, ExecutePrepared, FetchCursor, Transaction, TransactionVerb
 from pgguard.model.decision import Covers, HoldRequirement
 from pgguard.model.facts import Facts
 from pgguard.session.judgement import Moment, Names, Portal, Request
@@ -47,6 +48,7 @@ class Coverage:
     def __init__(self, stands: Callable[[Record], bool]) -> None:
         self._stands = stands
         self._rules = ""
+        self._idle = 0
         self._reaches: list[_Reach] = []
         self._cursors: dict[tuple[str, bytes], _Reading] = {}
         """By name and query: another cursor of the same name is none of these."""
@@ -59,6 +61,11 @@ class Coverage:
             self.end_transaction()
             self._rules = rules
 
+    @property
+    def within_transaction(self) -> bool:
+        """Whether anything reaches as far as the transaction: then it must be known whether that is still the same."""
+        return any(one.until is None for one in self._reaches)
+
     def needed(
         self,
         request: Request,
@@ -69,6 +76,9 @@ class Coverage:
         now: float,
     ) -> tuple[tuple[HoldRequirement, ...], tuple[int, ...]]:
         """What of `wanted` no approval covers, and the numbers of the holds whose approvals cover the rest."""
+        if names.idle != self._idle:
+            self.end_transaction()
+            self._idle = names.idle
         reading = self._reading(request, names, statements)
         ends = _ends_transaction(statements)
         uncovered, used = [], set()
@@ -150,7 +160,10 @@ class Coverage:
 
 
 def _ends_transaction(statements: Sequence[Facts]) -> bool:
-    return any(isinstance(facts.control, Transaction) and facts.control.verb in _ENDS for facts in statements)
+    """Also where an EXECUTE among others may: a statement that was prepared by protocol may be a COMMIT."""
+    controls = [facts.control for facts in statements]
+    ends = any(isinstance(control, Transaction) and control.verb in _ENDS for control in controls)
+    return ends or (len(controls) > 1 and any(isinstance(control, ExecutePrepared) for control in controls))
 
 
 def _lasts(reach: _Reach, now: float) -> bool:

@@ -90,6 +90,11 @@ class Names(Protocol):
 
     def portal(self, name: str) -> Portal | None: ...
 
+    @property
+    def idle(self) -> int:
+        """How often the database has told that no transaction is open."""
+        ...
+
 
 class Request(msgspec.Struct, frozen=True):
     """One message to be judged.

@@ -32,6 +32,11 @@ class NameMap:
         self._portals: dict[str, Portal] = {}
         self._holdable: set[str] = set()
         self._rows: dict[str, int] = {}
+        self._idle = 0
+
+    @property
+    def idle(self) -> int:
+        return self._idle
 
     def prepared(self, name: str) -> Prepared | None:
         return self._statements.get(name)
@@ -63,6 +68,7 @@ class NameMap:
 
     def transaction_ended(self) -> None:
         """All portals are gone but the cursors declared WITH HOLD (PostgreSQL docs, DECLARE)."""
+        self._idle += 1
         if len(self._portals) > len(self._holdable):
             self._portals = {name: portal for name, portal in self._portals.items() if name in self._holdable}
 
