@@ -192,6 +192,8 @@ class _Page:
         self._live = live
         self._rows: list[asyncpg.Record] = []
         self._chosen = 0
+        self._number: str | None = None
+        """The hold that is chosen: the keys are meant for it, wherever on the page it stands."""
         self._told = ""
         self._open = False
         console.add_log_listener(self._notice)
@@ -201,7 +203,8 @@ class _Page:
 
     async def draw(self) -> None:
         self._rows = await self._console.fetch("show holds")
-        self._chosen = max(0, min(self._chosen, len(self._rows) - 1))
+        numbers = [str(row["hold"]) for row in self._rows]
+        self._choose(numbers.index(self._number) if self._number in numbers else self._chosen)
         page = Table.grid()
         page.add_row(_table(self._rows, self._chosen) if self._rows else Text("nothing waits for you", style="dim"))
         if self._open and self._rows:
@@ -212,12 +215,16 @@ class _Page:
         page.add_row(Text("j k: choose   enter: details   a: approve   r: refuse   q: quit", style="dim"))
         self._live.update(page, refresh=True)
 
+    def _choose(self, index: int) -> None:
+        self._chosen = max(0, min(index, len(self._rows) - 1))
+        self._number = str(self._rows[self._chosen]["hold"]) if self._rows else None
+
     async def press(self, key: str, keys: Keys) -> None:
         match key:
             case "j":
-                self._chosen += 1
+                self._choose(self._chosen + 1)
             case "k":
-                self._chosen -= 1
+                self._choose(self._chosen - 1)
             case "\r" | "\n":
                 self._open = not self._open
             case "a" | "r" if self._rows:

@@ -8,14 +8,20 @@ every user that the principal may be, so that neither a second login name nor a 
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from typing import assert_never
 
 import msgspec
 
 from pgguard.model.decision import Approvers, Covers, HoldRequirement
 
-Groups = tuple[str, ...] | None
-"""None where the directory cannot tell: then nobody is a member."""
+
+class Account(Enum):
+    DISABLED = auto()
+
+
+Groups = tuple[str, ...] | Account | None
+"""None where the directory cannot tell: then nobody is a member. Whose account is disabled approves nothing."""
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -76,6 +82,8 @@ def may_alone(approvers: Approvers, person: Person, groups: Groups) -> bool:
 
 
 def _among(person: Person, groups: Groups, users: Sequence[str], names: Sequence[str]) -> bool:
+    if groups is Account.DISABLED:
+        return False
     return person.user in users or not {name.lower() for name in names}.isdisjoint(groups or ())
 
 

@@ -114,7 +114,8 @@ class Commands:
     @property
     def _is_admin(self) -> bool:
         admins = {name.lower() for name in self._house.config.console.admin_groups}
-        return not admins.isdisjoint(self._house.people.groups_of(self._login.user) or ())
+        groups = self._house.people.groups_of(self._login.user)
+        return isinstance(groups, tuple) and not admins.isdisjoint(groups)
 
     def _only_for_admins(self, match: re.Match[str]) -> None:
         """What is about oneself is for everybody."""

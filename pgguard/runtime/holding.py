@@ -12,7 +12,7 @@ import msgspec
 from pgguard.audit.log import AuditUnavailable
 from pgguard.audit.records import DecisionMade
 from pgguard.holds.desk import Waiting
-from pgguard.holds.hold import Hold, approved, in_words, wanted
+from pgguard.holds.hold import Hold, approved, in_words, shown, wanted
 from pgguard.holds.store import Record, StoreUnavailable
 from pgguard.model.access import Access, Kind
 from pgguard.model.context import Context, Unknown
@@ -115,7 +115,7 @@ class Holding:
             ending = "refused"
             if record.refusal is not None:
                 by, why = record.refusal.person.user, record.refusal.why
-                return _refused(f"{by} refused hold #{number}: {why}", hold)
+                return _refused(f"{by} refused hold #{number}: {shown(why)}", hold)
             if record.hold != hold or not self._stands(record):
                 return _refused(f"an approver of hold #{number} may not approve it any more", hold)
             ending = "approved"

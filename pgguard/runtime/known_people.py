@@ -1,7 +1,7 @@
 """The directory as the holds' desk sees it: the groups of people whom somebody watches."""
 
 from pgguard.directory.directory import Directory
-from pgguard.holds.hold import Groups
+from pgguard.holds.hold import Account, Groups
 
 
 class KnownPeople:
@@ -9,9 +9,10 @@ class KnownPeople:
         self._directory = directory
 
     def groups_of(self, user: str) -> Groups:
-        """None where the directory cannot tell, and of an account that is disabled: it approves nothing."""
         membership = self._directory.membership(user)
-        return None if membership is None or membership.disabled else membership.groups
+        if membership is None:
+            return None
+        return Account.DISABLED if membership.disabled else membership.groups
 
     async def watch(self, user: str) -> None:
         await self._directory.watch(user)

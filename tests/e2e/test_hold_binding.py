@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from pgguard.lab.lab import Lab
+from tests.e2e.psql import run_psql
 from tests.e2e.waiting import Asking
 
 _LOCK = "lock table sales.products in access share mode"
@@ -95,6 +96,22 @@ def test_a_reason_in_the_same_string_comes_too_late(asking: Asking):
     number = asking.number()
     assert "INC-1" not in dict(asking.shown(number)).get("reason", "")
     _refused(asking, waits, number)
+
+
+def test_what_waits_disturbs_nobody_else(asking: Asking, lab: Lab):
+    waits = asking.run("delete from sales.orders where id = -1")
+    number = asking.number()
+    assert run_psql(lab, "alice", "select 1").stdout == "1\n"
+    with psycopg.connect(asking.session.info.dsn, autocommit=True) as another:
+        assert another.execute("select 2").fetchone() == (2,)
+    _refused(asking, waits, number)
+
+
+def test_an_approvers_words_cannot_move_the_requesters_cursor(asking: Asking):
+    waits = asking.run("delete from sales.orders where id = -1")
+    asking.decide(f"refuse {asking.number()} 'a\x1b[2Jb'")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match=r"a\\u001b\[2Jb"):
+        waits.result(20)
 
 
 def test_whoever_stands_by_sees_nothing(asking: Asking):

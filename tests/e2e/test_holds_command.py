@@ -62,7 +62,7 @@ def test_what_waits_is_listed_shown_and_approved(
     number = _number(lab)
     assert re.search(rf"{number} +\d+ +bob +a-dba +1 of group dba +delete from", _holds(lab, "dora", "list").stdout)
     assert "1 of group dba" in _holds(lab, "dora", "show", number).stdout
-    assert ["tables", "sales.orders"] in json.loads(_holds(lab, "dora", "show", number, "--json").stdout)
+    assert ["does", "delete on table sales.orders"] in json.loads(_holds(lab, "dora", "show", number, "--json").stdout)
     assert "of their own" in _holds(lab, "bob", "approve", number).stderr
     approved = _holds(lab, "dora", "approve", number, "it's fine")
     assert approved.stdout == f"hold #{number} is approved, and goes on\n"

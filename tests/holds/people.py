@@ -2,10 +2,17 @@
 
 import time
 
-from pgguard.holds.hold import Groups, Hold, Person
+from pgguard.holds.hold import Account, Groups, Hold, Person
 from pgguard.model.decision import Approvers, HoldRequirement
 
-GROUPS = {"bob": ("dba",), "dora": ("dba",), "eve": ("dba", "oncall"), "fred": ("security",), "alice": ()}
+GROUPS = {
+    "bob": ("dba",),
+    "dora": ("dba",),
+    "eve": ("dba", "oncall"),
+    "fred": ("security",),
+    "alice": (),
+    "gone": Account.DISABLED,
+}
 
 
 class People:

@@ -75,6 +75,16 @@ async def test_whoever_may_decide_alone_may_still_do_so_after_a_plain_yes(tmp_pa
     assert events == ["held", "approved", "approved", "approved-alone"]
 
 
+async def test_a_disabled_account_approves_nothing_though_a_rule_names_it(tmp_path: Path):
+    """It was no member of a group any more, but still the user that a rule named."""
+    async with _desk(tmp_path) as desk:
+        waiting = await desk.submit(hold(Approvers(users=("gone", "alice"), count=2, alone_users=("gone",))))
+        with pytest.raises(VoteRefused, match="no hold #1"):
+            await desk.approve(1, person("gone"), "alone")
+        assert not await desk.approve(1, person("alice"), "")
+        assert not waiting.ended.is_set()
+
+
 async def test_one_refusal_ends_it_in_the_words_of_who_refused(tmp_path: Path):
     async with _desk(tmp_path) as desk:
         waiting = await desk.submit(hold(Approvers(groups=("dba",), count=2)))
