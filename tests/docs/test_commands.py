@@ -19,7 +19,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUICK_START = ROOT / "docs" / "quick-start.md"
 
 _CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FENCED = re.compile(r"^```(?:sh|console)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCED = re.compile(r"^```(?:sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def _typed_and_shown(page: Path) -> Iterator[tuple[str, list[str]]]:
@@ -73,7 +73,7 @@ def _commands() -> list[tuple[str, str]]:
             for line in block.replace("\\\n", " ").splitlines():
                 for part in re.split(r"&&|\|\||[|>;](?= )", re.sub(r"\s#.*$", "", line)):
                     words = part.strip().removeprefix("$ ")
-                    if words.startswith("pgguard ") and not words.startswith("pgguard &"):
+                    if words.startswith("pgguard ") and not words.startswith("pgguard &") and "[OPTIONS]" not in words:
                         found.append((page.name, words))
     return found
 
