@@ -1,6 +1,7 @@
 """How far one approval reaches: the statement, the transaction, the session for a time; and what it never reaches."""
 
 import json
+import queue
 
 import psycopg
 import pytest
@@ -76,7 +77,10 @@ def test_an_approval_reaches_over_the_session_and_no_other(asking: Asking, lab: 
     assert len(covered) >= 2
     _is_held(asking, "delete from sales.orders where id = -1")
     with psycopg.connect(asking.session.info.dsn, autocommit=True) as other:
+        held: queue.Queue[object] = queue.Queue()
+        other.add_notice_handler(held.put)
         waits = asking.beside(other.execute, _UPDATE.format("new"))
+        held.get(timeout=20)  # a cancel that comes before the statement cancels nothing
         other.cancel_safe()
         with pytest.raises(psycopg.errors.QueryCanceled):
             waits.result(20)
