@@ -313,6 +313,12 @@ class Understanding:
     def _as_inner(self, request: Request, outer: Facts, named: Prepared) -> Generator[Ask | Wait, Any, Facts]:
         found = yield from self._facts(request, _decode(named.text))
         inner = [self._as_ever(facts, named.meaning) for facts in found]
+        again = next((f.kind for f in inner if isinstance(f.control, ExecutePrepared | FetchCursor)), None)
+        if again is not None:
+            # only the protocol can prepare it: what it names in turn would not be judged, nor its rows be counted
+            raise unfit(
+                SqlState.FEATURE_NOT_SUPPORTED, f"{again} cannot be judged behind {outer.kind}", "Send it by itself."
+            )
         accesses = dict.fromkeys((*outer.accesses, *(access for facts in inner for access in facts.accesses)))
         return msgspec.structs.replace(
             outer,

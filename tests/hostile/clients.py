@@ -94,10 +94,12 @@ class Libpq:
             case _:
                 pass
 
-    def converse(self, messages: bytes) -> None:
-        """Send these bytes as they are and say goodbye: take all that comes, to the end of the connection.
+    def converse(self, messages: bytes, *, unfinished: bool = False) -> None:
+        """Send these bytes, which end in a goodbye, as they are: take all that comes, to the end of the connection.
 
-        libpq knows nothing of it: the connection is of no use to it afterwards.
+        `unfinished`: a message may lack its end, so that the server waits: the client stops sending. Nobody else may:
+        whoever does before the last answer has vanished, and is told nothing. libpq knows nothing of all this, and the
+        connection is of no use to it afterwards.
         """
         if not self.alive:
             return
@@ -105,7 +107,8 @@ class Libpq:
             wire.settimeout(PATIENCE)
             try:
                 wire.sendall(messages)
-                wire.shutdown(socket.SHUT_WR)
+                if unfinished:
+                    wire.shutdown(socket.SHUT_WR)
                 while received := wire.recv(1 << 16):
                     self.heap += received
             except TimeoutError as error:

@@ -11,8 +11,9 @@
 `as` is who tries (mallory); `sql` one query string, or several, sent one after the other on one connection; `own`: the
 connection is not used again, since the attack changes what it is; `options`: startup parameters; `copy`: what is sent
 when the server asks for COPY data; `tells`: that the database answers with rows is what was wanted, whatever is in
-them; `never`: a text that must not be received. `psql` is a script for psql instead, `protocol` a list of messages (protocol.py). `story`: it once got through, and
-is tried in each run.
+them; `never`: a text that must not be received; `unfinished`: messages behind which nobody need answer;
+`shows`: what the answer to legitimate ones has in it. `psql` is a script for psql instead, `protocol` a list of messages
+(protocol.py). `story`: it once got through, and is tried in each run.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,8 @@ class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     copy: str = ""
     tells: bool = False
     never: str = ""
+    unfinished: bool = False
+    shows: str = ""
     story: str = ""
 
 
@@ -62,6 +65,8 @@ class Attempt(msgspec.Struct, frozen=True):
     copy: str = ""
     tells: bool = False
     never: str = ""
+    unfinished: bool = False
+    shows: str = ""
     story: str = ""
 
 
@@ -111,6 +116,8 @@ def _spread(kind: str, attack: Attack) -> Iterator[Attempt]:
             copy=_filled(attack.copy, values),
             tells=attack.tells,
             never=attack.never,
+            unfinished=attack.unfinished,
+            shows=attack.shows,
             story=attack.story,
         )
 

@@ -65,6 +65,12 @@ class Siege:
         """The errors of what is no attack: it must go through as if nobody stood between."""
         environment = self._environment(attempt.user)
         os.environ["KRB5CCNAME"] = environment["KRB5CCNAME"]
+        if attempt.protocol:
+            connection = Libpq(environment, attempt.options)
+            self.converse(connection, attempt)
+            connection.close()
+            told = bytes(connection.heap).decode("utf-8", "replace")
+            return [f'"{attempt.shows}" is not in {told!r}'] if attempt.shows not in told else []
         if attempt.psql:
             told = run_psql(environment, attempt.psql, attempt.options).decode()
             return [line for line in told.splitlines() if line.startswith(("ERROR", "FATAL", "psql:"))]
@@ -97,12 +103,17 @@ class Siege:
     def _by_messages(self, attempt: Attempt, environment: dict[str, str]) -> list[str]:
         connection = Libpq(environment, attempt.options)
         try:
-            connection.converse(b"".join(to_bytes(step, self._oid_of) for step in attempt.protocol) + terminate())
+            self.converse(connection, attempt)
         except NoAnswer:
             return ["messages: the session hangs"]
         finally:
             connection.close()
         return self._received(attempt, bytes(connection.heap), "messages")
+
+    def converse(self, connection: Libpq, attempt: Attempt) -> None:
+        """Raises NoAnswer."""
+        messages = b"".join(to_bytes(step, self._oid_of) for step in attempt.protocol)
+        connection.converse(messages + terminate(), unfinished=attempt.unfinished)
 
     def _oid_of(self, signature: str) -> int:
         row = self._direct.execute("select %s::regprocedure::oid::int8", (signature,)).fetchone()
