@@ -259,6 +259,11 @@ class Catalog:
     def relation_by_oid(self, oid: int) -> Relation | None:
         return self._own_by_oid.get(oid) or self._relations_by_oid.get(oid)
 
+    def referenced_by(self, relation: Relation) -> list[Relation]:
+        """The tables at which its foreign keys point."""
+        name = relation.schema, relation.name
+        return [r for r in (*self._relations.values(), *self._overlay.values()) if name in r.referenced_by]
+
     def relations_in(self, schema: str) -> list[Relation]:
         return [r for r in (*self._relations.values(), *self._overlay.values()) if r.schema == schema]
 

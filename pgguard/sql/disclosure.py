@@ -35,17 +35,10 @@ def shown_by(fields: Mapping[str, str], catalog: Catalog) -> tuple[Access, ...] 
         # the error's table is the one that references; the key may be that of the one that is referenced
         only = {phrase for phrase in (_ABSENT, _REFERENCED) if phrase in detail}
         if only != {_ABSENT}:
-            shown += _referenced_by(relation, catalog)
+            shown += catalog.referenced_by(relation)
         if only == {_REFERENCED}:
             shown.remove(relation)
     return tuple(access_to(found, Privilege.SELECT, _columns(fields, found)) for found in shown) or None
-
-
-def _referenced_by(relation: Relation, catalog: Catalog) -> list[Relation]:
-    """The other tables at which its foreign keys point, and itself where one does."""
-    name = relation.schema, relation.name
-    tables = (other for schema in catalog.schemas for other in catalog.relations_in(schema))
-    return [other for other in tables if name in other.referenced_by]
 
 
 def _columns(fields: Mapping[str, str], relation: Relation) -> tuple[str, ...]:

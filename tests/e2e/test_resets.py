@@ -15,6 +15,8 @@ import psycopg.pq
 import pytest
 
 from pgguard.audit.files import all_files
+from pgguard.audit.reading import records
+from pgguard.audit.records import DecisionMade
 from pgguard.audit.verify import verify_files
 from pgguard.lab.lab import Lab
 from pgguard.wire import frontend
@@ -82,3 +84,5 @@ def test_a_reset_anywhere_ends_the_session_and_nothing_else(lab: Lab, monkeypatc
     assert run_psql(lab, "bob", "select count(*) > 0 from sales.orders").stdout == "t\n"
     assert not re.search("Traceback", lab.proxy.log.read_text(errors="replace"))
     assert verify_files(all_files(lab.audit), None).findings == ()
+    decided = {r.text for r in records(all_files(lab.audit)) if isinstance(r, DecisionMade) and r.context.user == "bob"}
+    assert not waits or any(text.startswith("copy sales.orders") for text in decided), "the resets came too early"
