@@ -15,14 +15,16 @@ from pglast.enums import FunctionParameterMode
 
 from pgguard.model.access import Kind, Privilege
 from pgguard.sql import functions, types
+from pgguard.sql.catalog import Relation
 from pgguard.sql.environment import Environment, Opaque, Unresolved
 from pgguard.sql.expressions import walk
-from pgguard.sql.level import Level
+from pgguard.sql.level import Level, renamed
 from pgguard.sql.parse import SyntaxProblem, parse
-from pgguard.sql.queries import collect
+from pgguard.sql.queries import collect, collect_query
 from pgguard.sql.scope import Column, Item
 from pgguard.sql.utility.names import Collector, touch, touch_object
-from pgguard.sql.utility.tables import functions_in
+from pgguard.sql.utility.objects import OBJECTS
+from pgguard.sql.utility.tables import TABLES, functions_in
 
 _OUTPUT = frozenset({FunctionParameterMode.FUNC_PARAM_OUT, FunctionParameterMode.FUNC_PARAM_TABLE})
 _QUERIES = (ast.SelectStmt, ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.MergeStmt)
@@ -116,11 +118,54 @@ def _schema(node: ast.CreateSchemaStmt, env: Environment) -> str:
     role = node.authrole.rolename if node.authrole is not None else None
     name = node.schemaname or role or env.settings.current_user
     touch(env, Privilege.CREATE, Kind.SCHEMA, [name])
-    if node.schemaElts:
-        raise Opaque("CREATE SCHEMA with objects in it; send them as statements of their own")
     if role is not None and role != env.settings.current_user:
         env.touch(Privilege.GRANT, Kind.SCHEMA, name)
+    if node.schemaElts:
+        _schema_elements(node.schemaElts, name, env)
     return "CREATE SCHEMA"
+
+
+def _schema_elements(elements: Iterable[Any], name: str, env: Environment) -> None:
+    """What is created in the schema, which comes first on the search_path meanwhile; views may name its tables.
+
+    The order is PostgreSQL's own, not that of the text (PostgreSQL source, transformCreateSchemaStmt).
+    """
+    settings, catalog = env.settings, env.catalog
+    env.settings = msgspec.structs.replace(settings, search_path=(name, *settings.search_path), creates_in=name)
+    try:
+        for class_, collector in _ELEMENTS.items():
+            for element in elements:
+                if isinstance(element, class_):
+                    collector(element, env)
+                    env.catalog = env.catalog.overlaid(_made(element, name, env))
+    finally:
+        env.settings, env.catalog = settings, catalog
+    for element in elements:
+        if type(element) not in _ELEMENTS:
+            raise Opaque(f"an element of CREATE SCHEMA of kind {type(element).__name__} is not understood")
+
+
+def _made(element: Any, schema: str, env: Environment) -> list[Relation]:
+    """The relation that an element makes, as the ones after it see it; LIKE and INHERITS leave its columns open."""
+    if isinstance(element, ast.CreateSeqStmt) and element.sequence is not None:
+        return [Relation(schema, element.sequence.relname or "", "S")]
+    if isinstance(element, ast.ViewStmt) and element.view is not None:
+        columns = renamed(collect_query(element.query, env), functions.names_of(element.aliases))
+        return [Relation(schema, element.view.relname or "", "v", tuple(c.name for c in columns or ()))]
+    if isinstance(element, ast.CreateStmt) and element.relation is not None:
+        names = tuple(e.colname or "" for e in element.tableElts or () if isinstance(e, ast.ColumnDef))
+        return [Relation(schema, element.relation.relname or "", "r", names)]
+    return []
+
+
+_ELEMENTS: dict[type, Collector] = {
+    ast.CreateSeqStmt: OBJECTS[ast.CreateSeqStmt],
+    ast.CreateStmt: TABLES[ast.CreateStmt],
+    ast.ViewStmt: TABLES[ast.ViewStmt],
+    ast.IndexStmt: TABLES[ast.IndexStmt],
+    ast.CreateTrigStmt: TABLES[ast.CreateTrigStmt],
+    ast.GrantStmt: OBJECTS[ast.GrantStmt],
+}
 
 
 ROUTINES: dict[type, Collector] = {

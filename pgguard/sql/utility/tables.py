@@ -39,7 +39,7 @@ def _create_table(node: Any, env: Environment) -> str:
         env.relation_access(_P.ALTER, env.find_relation(parent))
     _partition(base, env)
     for element in base.tableElts or ():
-        _table_element(element, env)
+        _table_element(element, env, base.relation)
     if isinstance(node, ast.CreateForeignTableStmt):
         env.touch(_P.USAGE, Kind.FOREIGN_SERVER, node.servername or "")
         return "CREATE FOREIGN TABLE"
@@ -62,16 +62,19 @@ def _bound(bound: ast.PartitionBoundSpec, env: Environment) -> None:
             functions_in(value, env)
 
 
-def _table_element(element: Any, env: Environment) -> None:
-    """Expressions run later, on each row: their functions are accessed; foreign keys need `references`."""
+def _table_element(element: Any, env: Environment, new: ast.RangeVar | None = None) -> None:
+    """Expressions run later, on each row: their functions are accessed; foreign keys need `references`.
+
+    `new`: the table that is made of it.
+    """
     match element:
         case ast.ColumnDef():
             for constraint in element.constraints or ():
-                _table_element(constraint, env)
+                _table_element(constraint, env, new)
             functions_in(element.raw_default, env)
         case ast.Constraint():
             if element.pktable is not None:
-                _references(element, env)
+                _references(element, env, new)
             functions_in(element.raw_expr, env)
             functions_in(element.where_clause, env)
         case ast.TableLikeClause():
@@ -81,10 +84,16 @@ def _table_element(element: Any, env: Environment) -> None:
             raise Opaque(f"a table element of kind {type(element).__name__} is not understood")
 
 
-def _references(element: ast.Constraint, env: Environment) -> None:
-    """A foreign key needs `references` on the columns it points at: without a list, those of the primary key."""
-    assert element.pktable is not None
-    relation = env.find_relation(element.pktable)
+def _references(element: ast.Constraint, env: Environment, new: ast.RangeVar | None) -> None:
+    """A foreign key needs `references` on the columns it points at: without a list, those of the primary key.
+
+    One that points at the table it is made with needs nothing.
+    """
+    pktable: Any = element.pktable
+    itself = new is not None and pktable.relname == new.relname and pktable.schemaname in {None, new.schemaname}
+    if itself and env.look_up(pktable.schemaname, pktable.relname) is None:
+        return
+    relation = env.find_relation(pktable)
     named = functions.names_of(element.pk_attrs)
     env.relation_access(_P.REFERENCES, relation, named or relation.columns)
 
@@ -193,7 +202,10 @@ def _on_table(tag: str, privilege: Privilege) -> Collector:
         for element in getattr(node, "indexParams", None) or ():
             walk(element.expr, level)
         for action in getattr(node, "actions", None) or ():
-            level.query(action, level.inner(level.scope))
+            if isinstance(action, ast.NotifyStmt):
+                env.touch(_P.NOTIFY, Kind.CHANNEL, action.conditionname or "")
+            else:
+                level.query(action, level.inner(level.scope))
         if isinstance(node, ast.CreateTrigStmt):
             execute_named(env, node.funcname)
         return tag
