@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pglast import ast
-from pglast.enums import CmdType, SetOperation
+from pglast.enums import CmdType, MergeMatchKind, SetOperation
 
 from pgguard.model.access import Privilege, Where
 from pgguard.model.sqlstate import SqlState
@@ -441,13 +441,18 @@ def _merge(node: ast.MergeStmt, level: Level) -> Columns:
     condition(node.joinCondition, level)
     for clause in node.mergeWhenClauses or ():
         _merge_action(clause, item, level)
+    item.visible = True
     columns = _returned(node.returningClause, item, level)
     level.scope.report(level.env, True, equal_columns(node.joinCondition, level))
     return columns
 
 
 def _merge_action(clause: Any, item: RelationItem, level: Level) -> None:
-    """Each action by itself: the AND of its WHEN is its WHERE (rule language, "statement")."""
+    """Each action by itself: the AND of its WHEN is its WHERE (rule language, "statement").
+
+    What is not matched by the target has no row of it: unqualified names are the source's.
+    """
+    item.visible = clause.matchKind != MergeMatchKind.MERGE_WHEN_NOT_MATCHED_BY_TARGET
     condition(clause.condition, level)
     equals: Mapping[Item, set[str]] = equal_columns(clause.condition, level)
     where = Where(clause.condition is not None, tuple(sorted(equals.get(item, ()))))

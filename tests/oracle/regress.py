@@ -78,7 +78,6 @@ class Run:
         self._catalog: Catalog
         self._stale = True
         self._kind = ""
-        self.slowest = (0.0, "")
 
     def close(self) -> None:
         self._oracle.close()
@@ -116,9 +115,7 @@ class Run:
         path, user, login, creates_in = self._row(
             "select pg_catalog.current_schemas(true), current_user, session_user, coalesce(pg_catalog.current_schema(), '')"
         )
-        began = time.perf_counter()
         found = analyze(statement, self._catalog, Settings(tuple(path), user, login, creates_in))
-        self.slowest = max(self.slowest, (time.perf_counter() - began, statement))
         if isinstance(found, Refused):
             return Difference("refused", (found.message,))
         if len(found.statements) != 1:

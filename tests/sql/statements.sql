@@ -426,3 +426,4 @@ select b(p), pair_sum(p) from pairs
 merge into customers using (select 1) s on true when matched then do nothing
 merge into customers using (select 1) s on true when not matched then insert (id) values (1)
 merge into customers using (select 1) s on true when matched then delete
+merge into customers t using (select id, name from customers) s on t.id = s.id when not matched and name is null then insert (id, name) values (id, name) when matched then update set region = s.name

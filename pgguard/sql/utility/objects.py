@@ -35,11 +35,13 @@ def _drop(node: ast.DropStmt, env: Environment) -> str:
         parts = parts_of(object_)
         if node.removeType in ON_TABLE:
             touch(env, _P.ALTER, kind, parts[:-1])
-        elif kind is Kind.TABLE and node.removeType == _O.OBJECT_INDEX:
-            touch(env, _P.ALTER, kind, parts)
+        elif node.removeType == _O.OBJECT_STATISTIC_EXT:
+            _alter_any_table(env)
+        elif node.removeType == _O.OBJECT_INDEX:
+            touch(env, _P.ALTER, kind, parts, missing_ok=bool(node.missing_ok))
         else:
             touch_object(env, _P.DROP, kind, object_, missing_ok=bool(node.missing_ok))
-        if node.behavior == _DROP_CASCADE:
+        if node.behavior == _DROP_CASCADE and node.removeType != _O.OBJECT_STATISTIC_EXT:
             _cascade(env, kind, parts)
     return tag_of(node.removeType, "DROP")
 
@@ -153,7 +155,8 @@ def _named(tag: str, privilege: Privilege, kind: Kind, attribute: str) -> Collec
 
     def collector(node: Any, env: Environment) -> str:
         value = getattr(node, attribute)
-        touch_object(env, privilege, kind, ast.String(sval=value) if isinstance(value, str) else value)
+        named = ast.String(sval=value) if isinstance(value, str) else value
+        touch_object(env, privilege, kind, named, missing_ok=bool(getattr(node, "missing_ok", False)))
         for attribute_ in ("handler_name", "funcname", "func_name", "plhandler", "plinline", "plvalidator"):
             execute_named(env, getattr(node, attribute_, None) or ())
         for option in getattr(node, "func_options", None) or ():
@@ -254,11 +257,15 @@ _FUNCTION_ITEM = 2  # OPCLASS_ITEM_FUNCTION
 
 
 def _statistics(node: ast.AlterStatsStmt, env: Environment) -> str:
-    """Statistics are `alter` on their table, which their name does not tell: on any."""
     del node
+    _alter_any_table(env)
+    return "ALTER STATISTICS"
+
+
+def _alter_any_table(env: Environment) -> None:
+    """Statistics are `alter` on their table, which their name does not tell: on any."""
     env.changes_catalog = True
     env.touch(_P.ALTER, Kind.TABLE, "*", "*")
-    return "ALTER STATISTICS"
 
 
 def _create_cast(node: ast.CreateCastStmt, env: Environment) -> str:
