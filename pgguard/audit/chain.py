@@ -36,14 +36,15 @@ class Chain:
 
     def link(self, record: bytes) -> bytes:
         """The line for a record that is encoded as a JSON object; moves the head."""
-        previous, self.head = self.head, self._hash(self.head, record[1:])
-        return b'{"hash":"%b","previous":"%b",%b\n' % (self.head.encode(), previous.encode(), record[1:])
+        rest = record[1:]
+        previous, self.head = self.head, self._hash(self.head, rest)
+        return b'{"hash":"%b","previous":"%b",%b\n' % (self.head.encode(), previous.encode(), rest)
 
     def _hash(self, previous: str, rest: bytes) -> str:
         data = previous.encode() + rest
         if self._key is None:
             return hashlib.sha256(data).hexdigest()
-        return hmac.new(self._key, data, "sha256").hexdigest()
+        return hmac.digest(self._key, data, "sha256").hex()
 
     def check(self, line: bytes) -> str | None:
         """What is wrong with the next line, None where nothing is; moves the head."""

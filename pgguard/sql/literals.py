@@ -29,9 +29,12 @@ _KEEPERS = frozenset({
 })  # fmt: skip
 """Functions that take a password, a key, or what is to be encrypted (PostgreSQL docs, pgcrypto)."""
 
-_SPEAKS_OF_SECRETS = re.compile(
-    r"passw|passphrase|secret|token|api_?key|connection|crypt|hmac|digest|scram|://[^\s'@]*:[^\s'@]*@", re.IGNORECASE
-)
+_SPEAKING = (
+    "passw", "passphrase", "secret", "token", "api_key", "apikey", "connection", "crypt", "hmac", "digest", "scram",
+)  # fmt: skip
+"""What a text has in it, in any case, that holds a secret; or the user and password of a URL."""
+_URL_LOGIN = re.compile(r"://[^\s'@]*:[^\s'@]*@")
+_SPEAKS_OF_SECRETS = re.compile("|".join((*_SPEAKING, _URL_LOGIN.pattern)), re.IGNORECASE)
 _CONNECTION_STRING = re.compile(r"(passw(or)?d\s*=)|(://[^\s'@/]*:[^\s'@]*@)", re.IGNORECASE)
 _SECRET_SETTING = re.compile(r"'([^']*[._])?(passw(or)?d|passphrase|secret|token|api_?key)'", re.IGNORECASE)
 _DOLLARS = re.compile(r"\$(\w*)\$(.*)\$\1\$", re.DOTALL)
@@ -59,8 +62,21 @@ def secrets(text: str) -> list[Span]:
     return list(_secrets(text, 0))
 
 
+def speaks_of_secrets(text: str) -> bool:
+    """Whether there may be a secret in a text: asked of each statement, and so answered without the regular expression
+    where letters have no case but the usual two.
+    """
+    if not text.isascii():
+        return _SPEAKS_OF_SECRETS.search(text) is not None
+    lower = text.lower()
+    for word in _SPEAKING:  # half the time of any()
+        if word in lower:
+            return True
+    return "://" in lower and _URL_LOGIN.search(lower) is not None
+
+
 def _secrets(text: str, depth: int) -> Iterator[Span]:
-    if _SPEAKS_OF_SECRETS.search(text) is None:
+    if not speaks_of_secrets(text):
         return
     try:
         tokens = [token for token in scan(text) if token.name not in _COMMENTS] if depth < _DEEPEST else None

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pgguard.audit.records import DecisionMade
 from pgguard.audit.redact import Redactor
@@ -14,6 +16,7 @@ from pgguard.model.facts import Facts
 from pgguard.policy.decide import decide
 from pgguard.policy.problems import RulesInvalid
 from pgguard.policy.redaction import redaction_of
+from pgguard.sql import literals
 from pgguard.sql.shape import shape_of_text
 from tests.policy.asking import ALICE, rules_of
 
@@ -63,6 +66,29 @@ def test_secrets_are_masked_whatever_is_configured(text):
 def test_other_text_is_left_alone():
     text = "select password from accounts where note = 'connection lost' -- é"
     assert text_of(text) == text
+
+
+_CASES = st.sampled_from(
+    [str.lower, str.upper, str.title, lambda word: word.replace("s", "\u017f").replace("k", "\u212a")]
+)
+_SECRETS = st.one_of(
+    st.sampled_from(sorted(literals._SECRET_WORDS | literals._KEEPERS)),
+    st.from_regex(literals._CONNECTION_STRING, fullmatch=True),
+    st.from_regex(literals._SECRET_SETTING, fullmatch=True),
+)
+"""What makes the search take something for a secret: it does so for nothing else."""
+
+
+@given(st.text(), _SECRETS, _CASES, st.text())
+def test_the_quick_look_misses_nothing_that_the_search_finds(before, secret, case, after):
+    """Each statement is looked at quickly, and searched only where that finds something."""
+    assert literals.speaks_of_secrets(before + case(secret) + after)
+
+
+@given(st.text() | st.text("https:/@'u "), st.sampled_from(["", *literals._SPEAKING]), st.text())
+def test_the_quick_look_is_the_regular_expression(before, word, after):
+    text = before + word.upper() + after
+    assert literals.speaks_of_secrets(text) == bool(literals._SPEAKS_OF_SECRETS.search(text))
 
 
 def test_what_stands_beside_a_secret_in_a_body_stays():
