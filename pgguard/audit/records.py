@@ -123,6 +123,11 @@ MARK = b'"schema":%d,' % SCHEMA
 def read_record(line: bytes) -> Record:
     """The record of a line of the log. Raises msgspec.DecodeError, also where it is of another schema."""
     record: Record = _decoder.decode(line)
+    check_schema(line)
+    return record
+
+
+def check_schema(line: bytes) -> None:
+    """Raises msgspec.DecodeError where the record is of another schema."""
     if not line.startswith(MARK, LINKED):
         raise msgspec.DecodeError(f"its schema is not {SCHEMA}; read it with the version of pgguard that wrote it")
-    return record

@@ -1,14 +1,15 @@
 """Deciding an audit again: every decision record under other rules, from nothing but what it holds itself.
 
-Theory of operation. Records are read as lines and dealt in batches to processes, each with the rules loaded once; what
-comes back is small: counts, and the flips, grouped by what the statement is and which rules spoke then and now. A
-record that was decided by the very same rules must come out the same: if it does not, either the log does not hold
-what its decision depended on, or deciding has changed; both are worth knowing.
+Theory of operation. Files are cut at lines into pieces, and these dealt to processes, each with the rules loaded once;
+what comes back is small: counts, and the flips, grouped by what the statement is and which rules spoke then and now.
+Applications ask the same again and again: the large parts of a record are known by their bytes, and decoded and decided
+only when they are new. A record that was decided by the very same rules must come out the same: if it does not, either
+the log does not hold what its decision depended on, or deciding has changed; both are worth knowing.
 """
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +17,17 @@ import msgspec
 
 from pgguard.audit.chain import LINKED
 from pgguard.audit.files import bytes_read, reading
-from pgguard.audit.records import DecisionMade, read_record
+from pgguard.audit.records import check_schema
+from pgguard.model.context import Context
 from pgguard.model.decision import Decision, Effect
+from pgguard.model.facts import Facts
 from pgguard.policy.decide import decide
 from pgguard.policy.rule_set import RuleSet
 
-BATCH = 2000
+_BATCH = 1 << 20
+"""Bytes, about."""
+
+_REMEMBERED = 10_000
 
 
 class Flip(msgspec.Struct, frozen=True):
@@ -63,41 +69,89 @@ class Outcome(msgspec.Struct):
         self.same_rules += other.same_rules
         self.unlike += other.unlike
         for flip, example in other.flips.items():
-            known = self.flips.get(flip)
-            kept = example if known is None else msgspec.structs.replace(known, count=known.count + example.count)
-            self.flips[flip] = kept
+            self.count(flip, example)
+
+    def count(self, flip: Flip, example: Example) -> None:
+        """Add these statements; the first example stays."""
+        known = self.flips.get(flip)
+        kept = example if known is None else msgspec.structs.replace(known, count=known.count + example.count)
+        self.flips[flip] = kept
 
     @property
     def loosening(self) -> list[Flip]:
         return [flip for flip in self.flips if flip.loosens]
 
 
-def redecide(lines: Iterable[bytes], rules: RuleSet) -> Outcome:
-    """Decide the decision records among the lines again. Raises msgspec.DecodeError."""
-    outcome = Outcome()
-    for line in lines:
-        if b'"type":"decision"' not in line[LINKED : LINKED + 40]:
-            continue
-        record = read_record(line)
-        assert isinstance(record, DecisionMade), "the tag says so"
-        if record.decision is None:
+class _Recorded(msgspec.Struct):
+    """What of a decision record deciding again looks at, its large parts as they are written."""
+
+    id: str
+    context: msgspec.Raw
+    text: msgspec.Raw
+    facts: msgspec.Raw = msgspec.Raw(b"[]")
+    decision: msgspec.Raw = msgspec.Raw(b"null")
+    rules: str = ""
+
+
+class _User(msgspec.Struct):
+    user: str
+
+
+class _Compared(NamedTuple):
+    """`made`: whether a decision was made at all."""
+
+    made: bool
+    same: bool = True
+    flip: Flip | None = None
+
+
+_recorded = msgspec.json.Decoder(_Recorded)
+_context = msgspec.json.Decoder(Context)
+_user = msgspec.json.Decoder(_User)
+_text = msgspec.json.Decoder(str)
+
+
+class Redeciding:
+    """Decides records again by one rule set; equal parts are decoded once, and equal inputs decided once."""
+
+    def __init__(self, rules: RuleSet) -> None:
+        self._rules = rules
+        self._facts = lru_cache(_REMEMBERED)(msgspec.json.Decoder(tuple[Facts, ...]).decode)
+        self._decision = lru_cache(_REMEMBERED)(msgspec.json.Decoder(Decision | None).decode)
+        self._compare = lru_cache(_REMEMBERED)(self._decide)
+
+    def lines(self, lines: Iterable[bytes]) -> Outcome:
+        """Decide the decision records among the lines again. Raises msgspec.DecodeError."""
+        outcome = Outcome()
+        for line in lines:
+            if b'"type":"decision"' in line[LINKED : LINKED + 40]:
+                check_schema(line)
+                self._one(_recorded.decode(line), outcome)
+        return outcome
+
+    def _one(self, record: _Recorded, outcome: Outcome) -> None:
+        compared = self._compare(bytes(record.context), bytes(record.facts), bytes(record.decision))
+        if not compared.made:
             outcome.undecided += 1
-            continue
+            return
         outcome.decided += 1
-        _compare(record, record.decision, decide(rules, record.facts, record.context), rules, outcome)
-    return outcome
+        if record.rules == self._rules.identity:
+            outcome.same_rules += 1
+            if not compared.same:
+                outcome.unlike.append(record.id)
+        if compared.flip is not None:
+            example = Example(1, record.id, _user.decode(record.context).user, _text.decode(record.text))
+            outcome.count(compared.flip, example)
 
-
-def _compare(record: DecisionMade, before: Decision, after: Decision, rules: RuleSet, outcome: Outcome) -> None:
-    if record.rules == rules.identity:
-        outcome.same_rules += 1
-        if before != after:
-            outcome.unlike.append(record.id)
-    if before.effect is after.effect:
-        return
-    shape = "; ".join(facts.shape or facts.kind for facts in record.facts)
-    flip = Flip(before.effect, after.effect, shape, before.rules, after.rules)
-    outcome.add(Outcome(flips={flip: Example(1, record.id, record.context.user, record.text)}))
+    def _decide(self, context: bytes, facts: bytes, decision: bytes) -> _Compared:
+        before, statements, circumstances = self._decision(decision), self._facts(facts), _context.decode(context)
+        if before is None:
+            return _Compared(made=False)
+        after = decide(self._rules, statements, circumstances)
+        if before.effect is after.effect:
+            return _Compared(made=True, same=before == after)
+        shape = "; ".join(one.shape or one.kind for one in statements)
+        return _Compared(True, False, Flip(before.effect, after.effect, shape, before.rules, after.rules))
 
 
 def redecide_files(
@@ -107,9 +161,9 @@ def redecide_files(
     total = Outcome()
     batches = (batch for file in files for batch in _batches(file))
     if workers <= 1:
-        rules = load()
+        redeciding = Redeciding(load())
         for batch in batches:
-            total.add(redecide(batch.lines, rules))
+            total.add(redeciding.lines(batch.lines()))
             progress(batch.size)
         return total
     with multiprocessing.get_context("spawn").Pool(workers, _start, (load,)) as pool:
@@ -120,27 +174,33 @@ def redecide_files(
 
 
 class _Batch(NamedTuple):
-    """`size`: bytes of the file, as it lies on the disk."""
+    """Whole lines in one piece: it goes to another process as it is. `size`: bytes of the file, as it lies on the
+    disk.
+    """
 
-    lines: list[bytes]
+    data: bytes
     size: int
+
+    def lines(self) -> list[bytes]:
+        return self.data.split(b"\n")
 
 
 def _batches(file: Path) -> Iterator[_Batch]:
     with reading(file) as lines:
         before = 0
-        while batch := list(islice(lines, BATCH)):
+        while data := lines.read(_BATCH):
+            data += lines.readline()
             at = bytes_read(lines)
-            yield _Batch(batch, at - before)
+            yield _Batch(data, at - before)
             before = at
 
 
-_rules: list[RuleSet] = []
+_redeciding: list[Redeciding] = []
 
 
 def _start(load: Callable[[], RuleSet]) -> None:
-    _rules[:] = [load()]
+    _redeciding[:] = [Redeciding(load())]
 
 
 def _work(batch: _Batch) -> tuple[int, Outcome]:
-    return batch.size, redecide(batch.lines, _rules[0])
+    return batch.size, _redeciding[0].lines(batch.lines())
