@@ -2,19 +2,23 @@
 
     python -m bench.known [seconds] [--profile]
 
-A session of pgbench's prepared select (Bind, Execute, Sync as one piece; the answer as one piece) against a hundred
-rules, half of which are about the table that is read, with the audit written to a file. `--profile` prints where the
-time goes. What the sockets and the scheduler add on top is `./dev bench`'s business.
+A session of pgbench's prepared select (Bind, Execute, Sync as one piece; the answer as one piece), and one of the same
+text as a simple query, against a hundred rules, half of which are about the table that is read, with the audit written
+to a file. `--profile` prints where the time goes, by samples: a tracing profiler would multiply the cost of small
+calls. What the sockets and the scheduler add on top is `./dev bench`'s business.
 """
 
 import asyncio
-import cProfile
-import pstats
+import signal
 import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 from bench.targets import write_rules
@@ -51,6 +55,10 @@ STATE = (
 )
 ANSWER = b"2\0\0\0\4" + backend.data_row(("Ann",)) + backend.command_complete("SELECT 1") + READY
 PIECE = frontend.bind(b"", b"p", (b"7",)) + frontend.execute(b"") + frontend.sync()
+QUERY = frontend.query(b"select name from sales.customers where id = 7")
+QUERY_ANSWER = (
+    backend.row_description(["name"]) + backend.data_row(("Ann",)) + backend.command_complete("SELECT 1") + READY
+)
 
 _SLICE = 20
 
@@ -106,13 +114,13 @@ async def _connect(database: str) -> Any:
     raise AssertionError(f"a known statement asked database {database}")
 
 
-def _transactions(connection: Connection, seconds: float) -> tuple[float, float]:
+def _transactions(connection: Connection, piece: bytes, answer: bytes, seconds: float) -> tuple[float, float]:
     """One after the other, for so long: microseconds of processor for one, in the best and the middle slice."""
     end, slices = time.perf_counter() + seconds, []
     while time.perf_counter() < end:
         began = time.process_time()
         for _ in range(_SLICE):
-            run(connection)
+            run(connection, piece, answer)
         slices.append((time.process_time() - began) / _SLICE * 1e6)
     return min(slices), statistics.median(slices)
 
@@ -139,23 +147,57 @@ async def prepared(house: House) -> tuple[Connection, Sink]:
     return connection, to_client
 
 
-def run(connection: Connection) -> None:
+def run(connection: Connection, piece: bytes = PIECE, answer: bytes = ANSWER) -> None:
     """The statement once more."""
-    connection.from_client(PIECE)
-    connection.from_database(ANSWER)
+    connection.from_client(piece)
+    connection.from_database(answer)
+
+
+Samples = Counter[tuple[str, str]]
+
+
+@contextmanager
+def sampled() -> Iterator[Samples]:
+    """Where the processor is, every few milliseconds of it: the file of pgguard's, and the function."""
+    found: Samples = Counter()
+
+    def take(_: int, frame: FrameType | None) -> None:
+        while frame is not None and "/pgguard/" not in frame.f_code.co_filename:
+            frame = frame.f_back  # what a library does is done for whoever called it
+        if frame is not None:
+            found[frame.f_code.co_filename.rpartition("/pgguard/")[2], frame.f_code.co_qualname] += 1
+
+    signal.signal(signal.SIGPROF, take)
+    signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
+    try:
+        yield found
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _shares(samples: Samples, statement: float) -> str:
+    """By room and by function: of the microseconds of one statement, how many."""
+    whole, rooms = sum(samples.values()), Counter[str]()
+    for (file, _), count in samples.items():
+        rooms[file.partition("/")[0]] += count
+    lines = [f"  {room:12}{count / whole * statement:8.1f} us" for room, count in rooms.most_common()]
+    lines += [
+        f"    {file + ' ' + function:64}{count / whole * statement:6.1f} us"
+        for (file, function), count in samples.most_common(40)
+    ]
+    return "\n".join(lines)
 
 
 async def main(seconds: float, *, profile: bool) -> None:
     with tempfile.TemporaryDirectory() as name:
         connection, _ = await prepared(make_house(Path(name)))
-        profiler = cProfile.Profile()
-        if profile:
-            profiler.enable()
-        best, middle = _transactions(connection, seconds)
-        profiler.disable()
-        print(f"{best:.1f} us of processor a transaction at best, {middle:.1f} in the middle")
-        if profile:
-            pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
+        for what, piece, answer in (("prepared", PIECE, ANSWER), ("simple", QUERY, QUERY_ANSWER)):
+            best, middle = _transactions(connection, piece, answer, seconds)
+            print(f"{what}: {best:.1f} us of processor a statement at best, {middle:.1f} in the middle")
+            if profile:
+                with sampled() as samples:
+                    _transactions(connection, piece, answer, seconds)
+                print(_shares(samples, best))
 
 
 if __name__ == "__main__":

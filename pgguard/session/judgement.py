@@ -126,7 +126,8 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Allow(msgspec.Struct, frozen=True):
-    """Relay. `controls`: one entry a statement of the string, None where it has none, applied as each completes.
+    """Relay. `controls`: one entry a statement of the string, None where it has none, applied as each completes; or
+    nothing where no statement has any.
 
     `touched`: of each statement that PREPARE or DECLARE names, what it was judged to touch.
     """

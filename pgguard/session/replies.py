@@ -7,6 +7,7 @@ is not whole yet waits, but for rows and COPY data, whose parts go on at once, s
 
 import struct
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from pgguard.model.control import FetchCursor
 from pgguard.model.refusal import Refusal
@@ -24,7 +25,10 @@ _LENGTH = struct.Struct("!I")
 
 _DATA_ROW = int(Backend.DATA_ROW)
 _COPY_DATA = int(Backend.COPY_DATA)
+_ROWS = frozenset({_DATA_ROW, _COPY_DATA})
 _HEADER = 5
+_unpack = struct.Struct("!BI").unpack_from
+"""The type and the length of the message that begins there."""
 
 _SHOWING_ROWS = ("23", "44")
 """The SQLSTATE classes whose errors show values of a row: integrity constraint and WITH CHECK OPTION violations."""
@@ -32,6 +36,13 @@ _SHOWING_ROWS = ("23", "44")
 _WITHHELD = "The values are not shown: the rules do not let you read all of them."
 
 _QUERY_CANCELED = SqlState.QUERY_CANCELED.value
+_TOO_MANY = SqlState.CONFIGURATION_LIMIT_EXCEEDED.value
+
+# constants of their own: see Awaits
+_QUERY, _PARSE, _BIND, _DESCRIBE = Awaits.QUERY, Awaits.PARSE, Awaits.BIND, Awaits.DESCRIBE
+_EXECUTE, _CLOSE, _SYNC = Awaits.EXECUTE, Awaits.CLOSE, Awaits.SYNC
+_IDLE = TransactionStatus.IDLE
+_STATUS = {status.value: status for status in TransactionStatus}
 
 
 class Replies:
@@ -92,8 +103,9 @@ class Replies:
         self.expected.append(entry)
         if entry.copies_in:
             self.copy_starts = entry
-        returns_rows = entry.awaits is Awaits.QUERY or (entry.awaits is Awaits.EXECUTE and not entry.copies_in)
-        if entry.max_rows is not None and returns_rows:
+        if entry.max_rows is None:
+            return
+        if entry.awaits is _QUERY or (entry.awaits is _EXECUTE and not entry.copies_in):
             self.limited = entry
 
     def copied_in(self, message: Message) -> None:
@@ -122,11 +134,13 @@ class Replies:
         """Forward `data` in runs; `begin` is where the run starts that has not been forwarded yet."""
         begin = 0
         size = len(data)
-        unpack = _LENGTH.unpack_from
         while size - at >= _HEADER:
-            kind = data[at]
-            end = at + 1 + unpack(data, at + 1)[0]
-            if kind in (_DATA_ROW, _COPY_DATA):
+            kind, length = _unpack(data, at)
+            end = at + 1 + length
+            if kind in _ROWS:
+                if self._plain_rows:
+                    at = self._pass_rows(data, at)
+                    continue
                 shown = self._row(data, at, min(end, size)) if kind == _DATA_ROW else self._copy_out(end - at)
                 if not shown and end > size:
                     break
@@ -150,6 +164,33 @@ class Replies:
             at = end
         self._forward(data, begin, at)
         self._tail = data[at:] if at >= begin else data[begin:]
+
+    @property
+    def _plain_rows(self) -> bool:
+        """Whether each row that comes now is the client's, and none is counted against a limit."""
+        head = self.expected.head
+        return head is not None and not (head.hidden or head.failed or head.cut or head.max_rows is not None)
+
+    def _pass_rows(self, data: bytes, at: int) -> int:
+        """A run of rows or COPY data that all go to the client; where it ends. The last may still be under way."""
+        head = self.expected.head
+        assert head is not None, "it has been looked at"
+        size, begin, rows = len(data), at, 0
+        kind, length = _unpack(data, at)
+        first = kind
+        while kind == first:
+            rows += 1
+            at += 1 + length
+            if size - at < _HEADER:
+                break
+            kind, length = _unpack(data, at)
+        head.rows += rows
+        if first == _COPY_DATA:
+            head.copied += at - begin - rows * _HEADER
+        if at > size:
+            self._passing = at - size
+            return size
+        return at
 
     def _forward(self, data: bytes, begin: int, end: int) -> None:
         if end > begin:
@@ -191,48 +232,76 @@ class Replies:
 
     # everything but rows: returns None to let the message pass, b"" to hide it, other bytes to replace it
 
-    def _reply(self, kind: int, raw: bytes) -> bytes | None:  # noqa: C901, PLR0912  # one case a message type reads best
+    def _reply(self, kind: int, raw: bytes) -> bytes | None:
+        read = self._READERS.get(kind)
+        return self._as_head() if read is None else read(self, raw)
+
+    def _as_head(self) -> bytes | None:
+        """Shown or not as all that is answered to the entry that stands first."""
         head = self.expected.head
-        hidden = b"" if head is not None and (head.hidden or head.failed) else None
-        match kind:
-            case Backend.ERROR_RESPONSE:
-                return self._error(raw)
-            case Backend.READY_FOR_QUERY:
-                return self._ready(raw)
-            case Backend.COMMAND_COMPLETE | Backend.EMPTY_QUERY_RESPONSE:
-                return self._complete(raw, backend.read_command_tag(raw) if kind == Backend.COMMAND_COMPLETE else "")
-            case Backend.PORTAL_SUSPENDED:
-                return self._suspended()
-            case Backend.PARSE_COMPLETE:
-                self._parsed(self._pop(Awaits.PARSE))
-            case Backend.BIND_COMPLETE:
-                self._bound(self._pop(Awaits.BIND))
-            case Backend.CLOSE_COMPLETE:
-                self._closed(self._pop(Awaits.CLOSE))
-            case Backend.NO_DATA | Backend.ROW_DESCRIPTION:
-                if head is not None and head.awaits is Awaits.DESCRIBE:
-                    self.expected.done()
-            case Backend.COPY_IN_RESPONSE:
-                self.copying_in = True
-                self.copy_starts = head
-            case Backend.PARAMETER_STATUS:
-                name, value = backend.read_parameter_status(raw)
-                self.parameters[name] = value
-                self.events.append(ParameterChanged(name, value))
-                return None
-            case Backend.NOTICE_RESPONSE:
-                return None
-            case Backend.NOTIFICATION_RESPONSE:
-                # a client knows its own notifications by the number that it was told at login
-                own = raw[_HEADER : _HEADER + 4] == self._backend
-                return raw[:_HEADER] + self._shown_as + raw[_HEADER + 4 :] if own else None
-            case Backend.COPY_BOTH_RESPONSE:
-                if not self._walsender or head is None or head is not self.copy_starts:
-                    raise ProtocolViolation("the server started a replication stream that was not asked for")
-                self.copying_in = self.streaming = True
-            case _:
-                pass
-        return hidden
+        return b"" if head is not None and (head.hidden or head.failed) else None
+
+    def _parsed(self, raw: bytes) -> bytes | None:
+        del raw
+        entry = self._pop(_PARSE)
+        if entry.prepared is not None:
+            self.names.parsed(entry.name, entry.prepared)
+        return b"" if entry.hidden else None
+
+    def _bound(self, raw: bytes) -> bytes | None:
+        del raw
+        entry = self._pop(_BIND)
+        if entry.portal is not None:
+            self.names.bound(entry.name, entry.portal)
+        return b"" if entry.hidden else None
+
+    def _closed(self, raw: bytes) -> bytes | None:
+        del raw
+        entry = self._pop(_CLOSE)
+        if entry.hidden:
+            return b""
+        if entry.closes_portal:
+            self.names.close_portal(entry.name)
+        else:
+            self.names.close_statement(entry.name)
+        return None
+
+    def _described(self, raw: bytes) -> bytes | None:
+        del raw
+        shown = self._as_head()
+        head = self.expected.head
+        if head is not None and head.awaits is _DESCRIBE:
+            self.expected.done()
+        return shown
+
+    def _copying_in(self, raw: bytes) -> bytes | None:
+        del raw
+        self.copying_in = True
+        self.copy_starts = self.expected.head
+        return self._as_head()
+
+    def _copying_both(self, raw: bytes) -> bytes | None:
+        del raw
+        head = self.expected.head
+        if not self._walsender or head is None or head is not self.copy_starts:
+            raise ProtocolViolation("the server started a replication stream that was not asked for")
+        self.copying_in = self.streaming = True
+        return self._as_head()
+
+    def _parameter(self, raw: bytes) -> bytes | None:
+        name, value = backend.read_parameter_status(raw)
+        self.parameters[name] = value
+        self.events.append(ParameterChanged(name, value))
+        return None
+
+    def _notice(self, raw: bytes) -> bytes | None:
+        del raw
+        return None
+
+    def _notified(self, raw: bytes) -> bytes | None:
+        """A client knows its own notifications by the number that it was told at login."""
+        own = raw[_HEADER : _HEADER + 4] == self._backend
+        return raw[:_HEADER] + self._shown_as + raw[_HEADER + 4 :] if own else None
 
     def _pop(self, awaits: Awaits) -> Entry:
         head = self.expected.head
@@ -241,44 +310,37 @@ class Replies:
         self.expected.done()
         return head
 
-    def _parsed(self, entry: Entry) -> None:
-        if entry.prepared is not None:
-            self.names.parsed(entry.name, entry.prepared)
-
-    def _bound(self, entry: Entry) -> None:
-        if entry.portal is not None:
-            self.names.bound(entry.name, entry.portal)
-
-    def _closed(self, entry: Entry) -> None:
-        if entry.hidden:
-            return
-        if entry.closes_portal:
-            self.names.close_portal(entry.name)
-        else:
-            self.names.close_statement(entry.name)
-
     def _ready(self, raw: bytes) -> bytes | None:
         head = self.expected.head
-        if head is None or head.awaits not in {Awaits.SYNC, Awaits.QUERY}:
+        if head is None or (head.awaits is not _SYNC and head.awaits is not _QUERY):
             raise ProtocolViolation("the server was ready for a query out of turn")
         self.expected.done()
-        self.status = TransactionStatus(raw[5:6])
-        if head.awaits is Awaits.QUERY:
+        status = _STATUS.get(raw[_HEADER:])
+        if status is None:
+            raise ProtocolViolation(f"the server has an unknown transaction status {raw[_HEADER:]!r}")
+        self.status = status
+        if head.awaits is _QUERY:
             self.names.close_statement("")
             self.streaming = False
             self._over(head)
-        if self.status is TransactionStatus.IDLE:
+        if status is _IDLE:
             self.names.transaction_ended()
         return b"" if head.hidden else None
 
-    def _complete(self, raw: bytes, tag: str) -> bytes | None:
+    def _complete(self, raw: bytes) -> bytes | None:
+        return self._ended(backend.read_command_tag(raw))
+
+    def _empty(self, raw: bytes) -> bytes | None:
         del raw
+        return self._ended("")
+
+    def _ended(self, tag: str) -> bytes | None:
         head = self.expected.head
         if head is None:
             raise ProtocolViolation("the server completed a command that was not sent")
         if head.hidden:
             self.answers.append(Rows(tuple(head.gathered)))
-            if head.awaits is not Awaits.QUERY:
+            if head.awaits is not _QUERY:
                 self.expected.done()
             return b""
         if head.control is not None:
@@ -286,13 +348,14 @@ class Replies:
         replacement = self._ran(head, tag)
         head.index += 1
         head.rows = head.before = head.copied = 0
-        if head.awaits is Awaits.EXECUTE:
+        if head.awaits is _EXECUTE:
             self.expected.done()
             self._over(head)
         return replacement
 
-    def _suspended(self) -> bytes | None:
-        head = self._pop(Awaits.EXECUTE)
+    def _suspended(self, raw: bytes) -> bytes | None:
+        del raw
+        head = self._pop(_EXECUTE)
         self._over(head)
         if head.hidden:
             self.answers.append(Rows(tuple(head.gathered)))
@@ -306,10 +369,10 @@ class Replies:
         Query it sees nothing more, and an Execute is followed by a poison, so that the database skips what the client
         will take for skipped.
         """
-        portal = _portal_name(head)
-        if head.max_rows is not None and portal is not None:
+        portal = None if head.max_rows is None else _portal_name(head)
+        if portal is not None:
             self.names.read_rows(portal, head.before + head.rows)
-        error = SqlState.CONFIGURATION_LIMIT_EXCEEDED.value if head.cut else None
+        error = _TOO_MANY if head.cut else None
         if not head.failed:
             self.events.append(Outcome(head.number, head.index, tag, head.rows, error, head.copied))
         if not head.cut:
@@ -332,7 +395,7 @@ class Replies:
             self.answers.append(Failed(sqlstate, fields.get("M", "")))
         else:
             if head.cut and sqlstate == _QUERY_CANCELED:
-                sqlstate = SqlState.CONFIGURATION_LIMIT_EXCEEDED.value
+                sqlstate = _TOO_MANY
                 replacement = refusing.refusal_error(_too_many_rows(head))
             elif "D" in fields and sqlstate[:2] in _SHOWING_ROWS and not self._may_show(head.number, fields):
                 replacement = backend.error({**fields, "D": _WITHHELD})
@@ -370,6 +433,24 @@ class Replies:
             self.copying_in = False
         if entry is self.limited:
             self.limited = None
+
+    _READERS: ClassVar[dict[int, Callable[["Replies", bytes], bytes | None]]] = {
+        Backend.ERROR_RESPONSE: _error,
+        Backend.READY_FOR_QUERY: _ready,
+        Backend.COMMAND_COMPLETE: _complete,
+        Backend.EMPTY_QUERY_RESPONSE: _empty,
+        Backend.PORTAL_SUSPENDED: _suspended,
+        Backend.PARSE_COMPLETE: _parsed,
+        Backend.BIND_COMPLETE: _bound,
+        Backend.CLOSE_COMPLETE: _closed,
+        Backend.NO_DATA: _described,
+        Backend.ROW_DESCRIPTION: _described,
+        Backend.COPY_IN_RESPONSE: _copying_in,
+        Backend.COPY_BOTH_RESPONSE: _copying_both,
+        Backend.PARAMETER_STATUS: _parameter,
+        Backend.NOTICE_RESPONSE: _notice,
+        Backend.NOTIFICATION_RESPONSE: _notified,
+    }
 
 
 def _portal_name(entry: Entry) -> str | None:

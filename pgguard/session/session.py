@@ -13,8 +13,9 @@ it, unread by anybody; `backlog` tells how much that is, so that whoever feeds t
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
+from typing import ClassVar
 
 import msgspec
 
@@ -50,6 +51,14 @@ _QUESTION_NAME = b"pgguard.question"
 _ENDS_SKIPPING = frozenset({Frontend.SYNC, Frontend.FLUSH, Frontend.TERMINATE})
 _PREPARING = frozenset({Awaits.PARSE, Awaits.DESCRIBE, Awaits.CLOSE})
 _OF_PREPARED = frozenset({Moment.PARSE, Moment.BIND, Moment.EXECUTE})
+_SIMPLE = frozenset({Moment.QUERY, Moment.FUNCTION_CALL})
+_RUNS = frozenset({Moment.QUERY, Moment.EXECUTE})
+
+# constants of their own: see Awaits
+_AT_QUERY, _AT_PARSE, _AT_BIND, _AT_EXECUTE = Moment.QUERY, Moment.PARSE, Moment.BIND, Moment.EXECUTE
+_QUERY, _PARSE, _BIND, _DESCRIBE = Awaits.QUERY, Awaits.PARSE, Awaits.BIND, Awaits.DESCRIBE
+_EXECUTE, _CLOSE, _SYNC = Awaits.EXECUTE, Awaits.CLOSE, Awaits.SYNC
+_IDLE = TransactionStatus.IDLE
 _COPY_MESSAGES = frozenset({Frontend.COPY_DATA, Frontend.COPY_DONE, Frontend.COPY_FAIL})
 
 
@@ -251,7 +260,7 @@ class Session:
             self._waiting is None
             and not len(self._replies.expected)
             and not self._segment
-            and self._replies.status is TransactionStatus.IDLE
+            and self._replies.status is _IDLE
         )
 
     def _advance(self) -> None:
@@ -291,44 +300,42 @@ class Session:
             # in COPY the database swallows Sync and Flush, and loses synchronisation over anything else
             raise ProtocolViolation(f"unexpected message type 0x{kind:02X} during COPY from stdin")
 
-    def _take_command(self, message: Message) -> None:  # noqa: C901  # one case a message type reads best
-        raw = message.raw
-        match message.type:
-            case Frontend.QUERY:
-                self._ask_for(message, Moment.QUERY, Prepared(frontend.read_query(raw).text), Entry(Awaits.QUERY))
-            case Frontend.PARSE:
-                self._take_parse(message)
-            case Frontend.BIND:
-                self._take_bind(message)
-            case Frontend.EXECUTE:
-                self._take_execute(message)
-            case Frontend.FUNCTION_CALL:
-                self._take_function_call(message)
-            case Frontend.DESCRIBE:
-                frontend.read_target(raw)
-                self._send(raw, Entry(Awaits.DESCRIBE))
-                self._segment = True
-            case Frontend.CLOSE:
-                target = frontend.read_target(raw)
-                name = _known_as(target.name)
-                self._send(raw, Entry(Awaits.CLOSE, name=name, closes_portal=target.kind == ord("P")))
-                self._segment = True
-            case Frontend.SYNC:
-                self._send(raw, Entry(Awaits.SYNC))
-                self._segment = self._skipping = False
-                self._replies.skipping = False
-            case Frontend.FLUSH:
-                self._put(raw)
-            case Frontend.TERMINATE:
-                self._leave()
-            case _:
-                raise ProtocolViolation(f"invalid frontend message type {message.type}")
+    def _take_command(self, message: Message) -> None:
+        take = self._COMMANDS.get(message.type)
+        if take is None:
+            raise ProtocolViolation(f"invalid frontend message type {message.type}")
+        take(self, message)
+
+    def _take_query(self, message: Message) -> None:
+        self._ask_for(message, _AT_QUERY, Prepared(frontend.read_query(message.raw).text), Entry(_QUERY))
+
+    def _take_describe(self, message: Message) -> None:
+        frontend.read_target(message.raw)
+        self._send(message.raw, Entry(_DESCRIBE))
+        self._segment = True
+
+    def _take_close(self, message: Message) -> None:
+        target = frontend.read_target(message.raw)
+        entry = Entry(_CLOSE, name=_known_as(target.name), closes_portal=target.kind == ord("P"))
+        self._send(message.raw, entry)
+        self._segment = True
+
+    def _take_sync(self, message: Message) -> None:
+        self._send(message.raw, Entry(_SYNC))
+        self._segment = self._skipping = self._replies.skipping = False
+
+    def _take_flush(self, message: Message) -> None:
+        self._put(message.raw)
+
+    def _take_terminate(self, message: Message) -> None:
+        del message
+        self._leave()
 
     def _take_parse(self, message: Message) -> None:
         parse = frontend.read_parse(message.raw)
         prepared = Prepared(parse.text, parse.types, origin=self._requests + 1)
-        entry = Entry(Awaits.PARSE, name=_known_as(parse.name), prepared=prepared)
-        self._ask_for(message, Moment.PARSE, prepared, entry)
+        entry = Entry(_PARSE, name=_known_as(parse.name), prepared=prepared)
+        self._ask_for(message, _AT_PARSE, prepared, entry)
 
     def _take_bind(self, message: Message) -> None:
         bind = frontend.read_bind(message.raw)
@@ -343,8 +350,8 @@ class Session:
             self._unknown(message, SqlState.INVALID_SQL_STATEMENT_NAME, f"{what} does not exist")
             return
         portal = Portal(prepared, bind.values, bind.formats)
-        entry = Entry(Awaits.BIND, name=_known_as(bind.portal), portal=portal)
-        self._ask_for(message, Moment.BIND, prepared, entry, portal)
+        entry = Entry(_BIND, name=_known_as(bind.portal), portal=portal)
+        self._ask_for(message, _AT_BIND, prepared, entry, portal)
 
     def _take_execute(self, message: Message) -> None:
         execute = frontend.read_execute(message.raw)
@@ -357,8 +364,8 @@ class Session:
         if portal is None:
             self._unknown(message, SqlState.INVALID_CURSOR_NAME, f'portal "{name}" does not exist')
             return
-        entry = Entry(Awaits.EXECUTE, name=name, portal=portal)
-        self._ask_for(message, Moment.EXECUTE, portal.prepared, entry, portal, row_limit=execute.row_limit)
+        entry = Entry(_EXECUTE, name=name, portal=portal)
+        self._ask_for(message, _AT_EXECUTE, portal.prepared, entry, portal, row_limit=execute.row_limit)
 
     def _take_function_call(self, message: Message) -> None:
         call = frontend.read_function_call(message.raw)
@@ -414,7 +421,7 @@ class Session:
             meaning=prepared.meaning if moment in _OF_PREPARED else None,
             steady=self._replies.expected.only_prepare,
             portal=portal,
-            origin=0 if moment is Moment.PARSE else prepared.origin,
+            origin=0 if moment is _AT_PARSE else prepared.origin,
         )
 
     def _ask_for(  # noqa: PLR0913  # the parts of one request
@@ -461,7 +468,7 @@ class Session:
             self._replies.events.append(Outcome(waiting.request.number, 0, None))
             return
         match verdict:
-            case Allow():
+            case Allow():  # by far the most, and so the first
                 self._relay(waiting, verdict)
             case Refuse():
                 self._refuse(waiting, verdict)
@@ -483,10 +490,10 @@ class Session:
         entry.controls = allow.controls
         entry.touched = allow.touched
         entry.max_rows = allow.max_rows
-        runs = waiting.request.moment in {Moment.QUERY, Moment.EXECUTE}
-        entry.copies_in = runs and any(isinstance(control, CopyIn) for control in allow.controls)
+        if allow.controls and waiting.request.moment in _RUNS:
+            entry.copies_in = any(isinstance(control, CopyIn) for control in allow.controls)
         self._send(waiting.message.raw, entry)
-        self._segment = waiting.request.moment not in {Moment.QUERY, Moment.FUNCTION_CALL}
+        self._segment = waiting.request.moment not in _SIMPLE
         if self._replies.limited is entry:
             self._flush_segment()
 
@@ -500,7 +507,7 @@ class Session:
             self._replies.hidden_failure = None
             self._skipping = self._replies.skipping = True
             return
-        extended = moment not in {Moment.QUERY, Moment.FUNCTION_CALL}
+        extended = moment not in _SIMPLE
         awaits = Awaits.PARSE if extended else Awaits.QUERY
         self._send(
             refusing.poison(moment, refuse.audit_id), Entry(awaits, number=waiting.request.number, poison=refuse)
@@ -617,6 +624,19 @@ class Session:
         self._pending.clear()
         self._pending_bytes = 0
         self._replies.events.append(Ended())
+
+    _COMMANDS: ClassVar[dict[int, Callable[["Session", Message], None]]] = {
+        Frontend.QUERY: _take_query,
+        Frontend.PARSE: _take_parse,
+        Frontend.BIND: _take_bind,
+        Frontend.EXECUTE: _take_execute,
+        Frontend.FUNCTION_CALL: _take_function_call,
+        Frontend.DESCRIBE: _take_describe,
+        Frontend.CLOSE: _take_close,
+        Frontend.SYNC: _take_sync,
+        Frontend.FLUSH: _take_flush,
+        Frontend.TERMINATE: _take_terminate,
+    }
 
 
 def _known_as(name: bytes) -> str:

@@ -84,8 +84,7 @@ def negotiate_protocol_version(version: int, refused: Sequence[str]) -> bytes:
 
 
 def read_data_row(raw: bytes) -> tuple[bytes | None, ...]:
-    body = Body(raw)
-    return tuple(body.value() for _ in range(body.count()))
+    return Body(raw).values()
 
 
 def row_description(columns: Iterable[str]) -> bytes:

@@ -12,6 +12,7 @@ from pgguard.wire.constants import MAX_MESSAGE, MAX_SMALL_MESSAGE, MAX_STARTUP, 
 
 _LENGTH = struct.Struct("!I")
 _HEADER = struct.Struct("!cI")
+_TYPE_AND_LENGTH = struct.Struct("!BI")
 
 _SMALL = frozenset({
     Frontend.SYNC, Frontend.FLUSH, Frontend.TERMINATE, Frontend.COPY_DONE, Frontend.EXECUTE, Frontend.DESCRIBE,
@@ -55,29 +56,31 @@ class FrontendFramer:
         return len(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """The messages that `data` completes, in order. Raises ProtocolViolation."""
-        buffer = self._buffer
-        buffer += data
-        start = 0
+        """The messages that `data` completes, in order. Raises ProtocolViolation.
+
+        What comes whole, as nearly all does, is cut where it lies.
+        """
+        held = self._buffer
+        if held:
+            held += data
+        whole = held or data
+        start, size = 0, len(whole)
         try:
-            while len(buffer) - start >= 5:
-                kind = buffer[start]
-                length = self._length(kind, buffer, start)
+            while size - start >= 5:
+                kind, length = _TYPE_AND_LENGTH.unpack_from(whole, start)
+                if not 4 <= length <= (MAX_SMALL_MESSAGE if kind in _SMALL else self._limit):
+                    raise ProtocolViolation("invalid message length")
                 end = start + 1 + length
-                if len(buffer) < end:
+                if size < end:
                     break
-                raw = bytes(buffer[start:end])
+                raw = bytes(whole[start:end])
                 start = end
                 yield Message(kind, raw)
         finally:
-            del buffer[:start]
-
-    def _length(self, kind: int, buffer: bytearray, start: int) -> int:
-        length: int = _LENGTH.unpack_from(buffer, start + 1)[0]
-        limit = MAX_SMALL_MESSAGE if kind in _SMALL else self._limit
-        if not 4 <= length <= limit:
-            raise ProtocolViolation("invalid message length")
-        return length
+            if whole is held:
+                del held[:start]
+            elif start < size:
+                held += data[start:]
 
 
 def first_packet_length(buffer: bytes | bytearray) -> int | None:

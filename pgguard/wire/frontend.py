@@ -57,19 +57,17 @@ def read_query(raw: bytes) -> Query:
 
 def read_parse(raw: bytes) -> Parse:
     body = Body(raw)
-    parse = Parse(body.string(), body.string(), tuple(body.oid() for _ in range(body.count())))
+    name, text, count = body.string(), body.string(), body.count()
+    parse = Parse(name, text, tuple([body.oid() for _ in range(count)]) if count else ())
     body.end()
     return parse
 
 
 def read_bind(raw: bytes) -> Bind:
     body = Body(raw)
-    portal, statement = body.string(), body.string()
-    formats = tuple(body.int16() for _ in range(body.count()))
-    values = tuple(body.value() for _ in range(body.count()))
-    results = tuple(body.int16() for _ in range(body.count()))
+    bind = Bind(body.string(), body.string(), body.int16s(), body.values(), body.int16s())
     body.end()
-    return Bind(portal, statement, formats, values, results)
+    return bind
 
 
 def read_execute(raw: bytes) -> Execute:
@@ -89,9 +87,8 @@ def read_target(raw: bytes) -> Target:
 def read_function_call(raw: bytes) -> FunctionCall:
     body = Body(raw)
     function = body.oid()
-    for _ in range(body.count()):
-        body.int16()
-    values = tuple(body.value() for _ in range(body.count()))
+    body.int16s()
+    values = body.values()
     body.int16()
     body.end()
     return FunctionCall(function, values)

@@ -13,53 +13,70 @@ _OID = struct.Struct("!I")
 class Body:
     """A cursor over one message body. Every method raises ProtocolViolation where the body is too short."""
 
+    __slots__ = ("_at", "_raw")
+
     def __init__(self, raw: bytes, offset: int = 5) -> None:
         self._raw = raw
         self._at = offset
 
     def string(self) -> bytes:
         """A NUL-terminated string."""
-        end = self._raw.find(b"\0", self._at)
+        start = self._at
+        end = self._raw.find(b"\0", start)
         if end < 0:
             raise ProtocolViolation("invalid string in message")
-        value = self._raw[self._at : end]
         self._at = end + 1
-        return value
+        return self._raw[start:end]
 
     def byte(self) -> int:
         return self.take(1)[0]
 
     def int16(self) -> int:
-        value: int = _INT16.unpack(self.take(2))[0]
-        return value
+        return self._number(_INT16)
 
     def count(self) -> int:
-        value: int = _COUNT16.unpack(self.take(2))[0]
-        return value
+        return self._number(_COUNT16)
 
     def int32(self) -> int:
-        value: int = _INT32.unpack(self.take(4))[0]
-        return value
+        return self._number(_INT32)
 
     def oid(self) -> int:
-        value: int = _OID.unpack(self.take(4))[0]
-        return value
+        return self._number(_OID)
+
+    def int16s(self) -> tuple[int, ...]:
+        """As many as the count before them says."""
+        count = self.count()
+        return tuple([self.int16() for _ in range(count)]) if count else ()
 
     def value(self) -> bytes | None:
         """A length-prefixed value; None for NULL (length -1)."""
-        length = self.int32()
+        length = self._number(_INT32)
         if length == -1:
             return None
         if length < 0:
             raise ProtocolViolation(f"invalid value length {length} in message")
         return self.take(length)
 
+    def values(self) -> tuple[bytes | None, ...]:
+        """As many as the count before them says."""
+        count = self.count()
+        return tuple([self.value() for _ in range(count)]) if count else ()
+
     def take(self, length: int) -> bytes:
-        if self._at + length > len(self._raw):
+        start = self._at
+        end = start + length
+        if end > len(self._raw):
             raise ProtocolViolation("insufficient data left in message")
-        value = self._raw[self._at : self._at + length]
-        self._at += length
-        return value
+        self._at = end
+        return self._raw[start:end]
+
+    def _number(self, form: struct.Struct) -> int:
+        try:
+            number: int = form.unpack_from(self._raw, self._at)[0]
+        except struct.error:
+            raise ProtocolViolation("insufficient data left in message") from None
+        self._at += form.size
+        return number
 
     def end(self) -> None:
         """Nothing may follow (PostgreSQL source, pq_getmsgend)."""
