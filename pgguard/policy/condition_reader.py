@@ -5,7 +5,7 @@ from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from datetime import date
 from ipaddress import IPv6Network, ip_network
-from math import isnan
+from math import isfinite
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pgguard.model.context import Transport
@@ -19,8 +19,12 @@ from pgguard.policy.tree import Mapping, Node, Scalar
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK = ("days", "hours", "dates", "timezone")
 _HOURS = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-4]):([0-5]\d)")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MAPPED = IPv6Network("::ffff:0:0/96")
+_NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
+"""Files beside the zones: what they mean is the machine's own."""
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_OPERATOR_SIGNS = ("<", ">", "=", "!")
 _COMPARISON = re.compile(r"(<=|>=|!=|<|>|=)\s*(.+)", re.DOTALL)
 
 CONDITION_KEYS = (
@@ -94,7 +98,10 @@ class ConditionReader:
         word = self._reader.word(node, "timezone") or "UTC"
         try:
             ZoneInfo(word)
+            known = word not in _NO_ZONES and not word.startswith(("posix/", "right/"))
         except (ZoneInfoNotFoundError, ValueError, OSError):
+            known = False
+        if not known:
             self._reader.add(node.place, f'unknown time zone "{word}"; write an IANA name, as Europe/Berlin')
             return "UTC"
         return word
@@ -258,21 +265,24 @@ class ConditionReader:
         """`"> 1000"`, `"= true"`, `"!= text"`, or a bare number or boolean; None for text without an operator."""
         if not isinstance(node, Scalar) or node.value is None:
             return None
-        if isinstance(node.value, float) and isnan(node.value):
+        if isinstance(node.value, float) and not isfinite(node.value):
             self._reader.add(node.place, f'"{node.text}" compares with nothing')
         if not isinstance(node.value, str):
             return c.Comparison("=", node.value)
-        match = _COMPARISON.fullmatch(node.value.strip())
-        if match is None:
+        written = node.value.strip()
+        match = _COMPARISON.fullmatch(written)
+        if match is None or match[2].startswith(_OPERATOR_SIGNS):
+            if written.startswith(_OPERATOR_SIGNS):
+                self._reader.add(node.place, f'"{node.value}" is no comparison; operators are < <= = != >= >')
             return None
         text = match[2].strip()
-        if text in {"true", "false"}:
-            return c.Comparison(match[1], text == "true")
-        if _NUMBER.fullmatch(text):
+        if _NUMBER.fullmatch(text) and isfinite(float(text)):
             return c.Comparison(match[1], float(text))
         if match[1] not in {"=", "!="}:
-            self._reader.add(node.place, f'"{node.value}" compares with no number; text goes with = or !=')
-        return c.Comparison(match[1], text)
+            self._reader.add(
+                node.place, f'"{node.value}" compares with no number; text, true and false go with = or !='
+            )
+        return c.Comparison(match[1], text == "true" if text in {"true", "false"} else text)
 
     def _read_is(self, node: Node) -> c.Condition | None:
         found = []
@@ -286,8 +296,8 @@ class ConditionReader:
 
 
 def is_date(text: str) -> bool:
+    """Whether it is a day as YYYY-MM-DD, which compares as text; fromisoformat knows other forms, too."""
     try:
-        date.fromisoformat(text)
+        return _DATE.fullmatch(text) is not None and bool(date.fromisoformat(text))
     except ValueError:
         return False
-    return len(text) == 10

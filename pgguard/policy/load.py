@@ -69,8 +69,11 @@ class _Load:
     def _trees(self, files: Sequence[RuleFile], known: tuple[str, ...]) -> list[Mapping]:
         trees = []
         for file in files:
+            before = len(self._problems.found)
             tree = read_tree(file.path, file.content, self._problems)
             if isinstance(tree, Mapping):
+                if len(self._problems.found) == before:
+                    self._reader.mapping(tree, "the file's map")
                 self._reader.known_keys(tree, known, "file")
                 trees.append(tree)
             elif tree is not None:

@@ -50,7 +50,15 @@ def _matcher(source: str, parts: list[str | None]) -> Matcher:
     """`parts`: literal runs, and None for each `*`."""
     if None not in parts:
         return Matcher(source, "".join(part for part in parts if part is not None))
-    regex = "".join(".*" if part is None else re.escape(part) for part in parts)
+    runs = [""]
+    for part in parts:
+        if part is not None:
+            runs[-1] += part
+        elif runs[-1] or len(runs) == 1:
+            runs.append("")
+    first, *middle, last = map(re.escape, runs)
+    # each run at the first place where it stands, and never tried elsewhere: no name can make it take longer
+    regex = first + "".join(f"(?>.*?{run})" for run in middle) + ".*" + last
     sample = "".join(_ANYTHING if part is None else part for part in parts)
     return Matcher(source, None, re.compile(regex, re.DOTALL), sample)
 
@@ -101,8 +109,10 @@ def qualified(source: str, *, function: bool = False) -> NamePattern:
     """`schema.name`, for a function also `schema.name(type, type)`. Raises PatternError."""
     head, arguments = source, None
     if function and source.endswith(")"):
-        head, _, inside = source[:-1].partition("(")
-        arguments = tuple(" ".join(part.split()) for part in inside.split(",")) if inside.strip() else ()
+        head, opened, inside = source[:-1].partition("(")
+        if not opened:
+            raise PatternError(f'pattern "{source}" has a ")" without a "("')
+        arguments = tuple(_argument(part, source) for part in inside.split(",")) if inside.strip() else ()
     parts = _split(head, source)
     if len(parts) == 1:
         raise PatternError(f'pattern "{source}" names no schema; write "public.{source}" or "*.{source}"')
@@ -111,6 +121,27 @@ def qualified(source: str, *, function: bool = False) -> NamePattern:
     schema, name = (_matcher(source, part) for part in parts)
     reaches = schema.literal is not None or schema.source.startswith(("pg_", "information_"))
     return NamePattern(source, schema, name, arguments, reaches)
+
+
+_TYPES = {
+    "int": "integer", "int4": "integer", "int8": "bigint", "int2": "smallint", "bool": "boolean",
+    "float": "double precision", "float8": "double precision", "float4": "real", "decimal": "numeric",
+    "varchar": "character varying", "char": "character", "bpchar": "character", "varbit": "bit varying",
+    "timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone",
+    "time": "time without time zone", "timetz": "time with time zone",
+}  # fmt: skip
+"""Other spellings of types (PostgreSQL docs, table 8.1), to those by which functions are known."""
+
+
+def _argument(text: str, source: str) -> str:
+    """An argument's type by the name that accesses have."""
+    written = " ".join(text.split())
+    if not written:
+        raise PatternError(f'pattern "{source}" has an empty argument')
+    bare = written.rstrip("[]").rstrip()
+    if '"' not in bare and bare != bare.lower():
+        raise PatternError(f'pattern "{source}" has upper case in "{written}"; write "{written.lower()}", or quote it')
+    return _TYPES.get(bare, bare) + written[len(bare) :].replace(" ", "")
 
 
 def column(source: str) -> tuple[Matcher, Matcher, Matcher]:

@@ -6,12 +6,17 @@ from typing import TypeVar
 
 from pgguard.policy.patterns import Matcher, PatternError, glob
 from pgguard.policy.problems import Place, Problems, suggest
-from pgguard.policy.tree import Items, Mapping, Node, Scalar
+from pgguard.policy.tree import Items, Mapping, Node, Scalar, kind_of
 
 _T = TypeVar("_T")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LONGEST_DAYS = 3660
+"""Durations and counts are bounded by what clocks and the audit's numbers hold, with room."""
+LARGEST_COUNT = 10**15
+_CONTROL = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]")
+"""What no protocol field or log line may hold; YAML lets it in by an escape in double quotes."""
 
 
 def seconds_of(duration: str) -> float | None:
@@ -53,9 +58,21 @@ class Reader:
             self.add(node.place, f"{what} is empty; write it out or leave it out")
             return None
         if not isinstance(node.value, str):
-            self.add(node.place, f'{what} "{node.text}" is read as a {_kind(node)}; quote it: "{node.text}"')
+            self.add(node.place, f'{what} "{node.text}" is read as a {kind_of(node)}; quote it: "{node.text}"')
+            return None
+        control = _CONTROL.search(node.value)
+        if control is not None:
+            self.add(node.place, f"{what} holds the control character U+{ord(control[0]):04X}; leave it out")
             return None
         return node.value
+
+    def name(self, node: Node, what: str) -> str | None:
+        """A word that messages and logs show in one line."""
+        word = self.word(node, what)
+        if word is None or (word.isprintable() and word == word.strip()):
+            return word
+        self.add(node.place, f"{what} {word!r} has space around it or what cannot be printed; write it plainly")
+        return None
 
     def listed(self, node: Node, what: str) -> tuple[Node, ...]:
         """A value or a list of values, never empty."""
@@ -100,9 +117,10 @@ class Reader:
 
     def count(self, node: Node, what: str, least: int = 1) -> int | None:
         if isinstance(node, Scalar) and isinstance(node.value, int) and not isinstance(node.value, bool):
-            if node.value >= least:
+            if least <= node.value <= LARGEST_COUNT:
                 return node.value
-            self.add(node.place, f"{what} must be at least {least}")
+            bound = f"at least {least}" if node.value < least else f"at most {LARGEST_COUNT}"
+            self.add(node.place, f"{what} must be {bound}")
             return None
         self.add(node.place, f"{what} must be a whole number")
         return None
@@ -111,12 +129,11 @@ class Reader:
         """Seconds, of `90s`, `15m`, `8h`, `1d`."""
         word = self.word(node, what)
         seconds = None if word is None else seconds_of(word)
+        if seconds and seconds > LONGEST_DAYS * _UNITS["d"]:
+            self.add(node.place, f'{what} "{word}" is longer than {LONGEST_DAYS}d')
+            return None
         if seconds:
             return seconds
         if word is not None:
             self.add(node.place, f'{what} "{word}" is no duration above zero; write it as 90s, 15m, 8h or 1d')
         return None
-
-
-def _kind(node: Scalar) -> str:
-    return "boolean" if isinstance(node.value, bool) else "number"

@@ -1,6 +1,6 @@
 """Reading `rules:` (rule-language, section 3)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -92,6 +92,8 @@ class RuleReader:
         )
         if effect is Effect.HOLD and not _someone(rule.approvers):
             self._reader.add(mapping.place, f'hold "{name}" has no approvers: nobody could approve it')
+        elif effect is Effect.HOLD and _only_their_own(rule.who, rule.approvers):
+            self._reader.add(mapping.place, f'hold "{name}" is approved by those whom it is about alone: nobody could')
         return rule if len(self._reader.problems.found) == before else None
 
     def _required(self, mapping: Mapping, key: str) -> Node | None:
@@ -101,7 +103,7 @@ class RuleReader:
         return node
 
     def _name(self, node: Node) -> str | None:
-        name = self._reader.word(node, "name")
+        name = self._reader.name(node, "name")
         if name is not None:
             first = self._names.setdefault(name, node.place)
             if first is not node.place:
@@ -165,6 +167,8 @@ class RuleReader:
         written = self._reader.words(privileges_node, effect)
         if not isinstance(node, Mapping):
             return self._kind_targets([(node.place, Kind.TABLE.value, node)], written, effect)
+        if self._reader.mapping(node, "on") is None:
+            return ()
         kinds = [(entry.place, entry.key, entry.value) for entry in node.entries]
         return self._kind_targets(kinds, written, effect)
 
@@ -189,6 +193,9 @@ class RuleReader:
             patterns = self._reader.patterns(node, "pattern", _pattern_of(kind))
             if kind is None and any(pattern.source != "*" for pattern in patterns):
                 self._reader.add(node.place, 'the only pattern of "any" is "*"')
+            if not privileges and len(kinds) > 1 and written:
+                asked = ", ".join(word for _, word in written)
+                self._reader.add(place, f"of {asked} none is a privilege of kind {key}: this part would say nothing")
             targets.append(Target(kind, frozenset(privileges), patterns))
         named = ", ".join(key for _, key, _ in kinds)
         for at, word in written:
@@ -298,19 +305,27 @@ class RuleReader:
         groups, users = self._people(mapping)
         alone = mapping.get("alone")
         alone_map = None if alone is None else self._reader.mapping(alone, "alone")
+        if alone_map is not None:
+            self._reader.known_keys(alone_map, PEOPLE_KEYS, "alone")
         alone_groups, alone_users = ((), ()) if alone_map is None else self._people(alone_map)
         count = mapping.get("count")
         number = 1 if count is None else self._reader.count(count, "count") or 1
         if users and not groups and number > len(set(users)) and not (alone_groups or alone_users):
-            self._reader.add(mapping.place, f"{number} approvals of {len(users)} users: nobody could approve it")
+            self._reader.add(mapping.place, f"{number} approvals of {len(set(users))} users: nobody could approve it")
         return Approvers(groups, users, number, alone_groups, alone_users)
 
     def _people(self, mapping: Mapping) -> tuple[tuple[str, ...], tuple[str, ...]]:
         groups, users = mapping.get("group"), mapping.get("user")
         return (
-            () if groups is None else tuple(word.lower() for _, word in self._reader.words(groups, "group")),
-            () if users is None else tuple(word for _, word in self._reader.words(users, "user")),
+            () if groups is None else tuple(word.lower() for word in self._names_of_people(groups, "group")),
+            () if users is None else tuple(self._names_of_people(users, "user")),
         )
+
+    def _names_of_people(self, node: Node, what: str) -> Iterator[str]:
+        for place, word in self._reader.words(node, what):
+            if "*" in word:
+                self._reader.add(place, f'{what} "{word}" has a "*", but approvers are named one by one')
+            yield word
 
 
 def _pattern_of(kind: Kind | None) -> Callable[[str], NamePattern]:
@@ -323,6 +338,15 @@ def _pattern_of(kind: Kind | None) -> Callable[[str], NamePattern]:
 
 def _someone(approvers: Approvers) -> bool:
     return bool(approvers.groups or approvers.users or approvers.alone_groups or approvers.alone_users)
+
+
+def _only_their_own(who: Who, approvers: Approvers) -> bool:
+    """Whether each of the users whom a hold is about, all written out, lacks approvers once they are left out."""
+    if not who.users or approvers.groups or approvers.alone_groups:
+        return False
+    requesters = [matcher.literal for matcher in who.users]
+    regular, alone = set(approvers.users), set(approvers.alone_users)
+    return all(one is not None and len(regular - {one}) < approvers.count and not (alone - {one}) for one in requesters)
 
 
 def canonical(node: Node) -> str:

@@ -23,6 +23,7 @@ from pgguard.policy.condition_reader import (
 )
 from pgguard.policy.load import HIDDEN, LABEL_KEYS, MAX_RULES, TOP_KEYS
 from pgguard.policy.probes import PARTNERS, PROBE_KEYS, SOURCES
+from pgguard.policy.reading import LARGEST_COUNT
 from pgguard.policy.rule import Mode
 from pgguard.policy.rule_reader import (
     APPROVERS_KEYS,
@@ -47,7 +48,7 @@ def schema() -> Schema:
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Rules of pgguard",
-        **_map("A rule file.", TOP_KEYS, _top(), least=0),
+        **_map("A rule file.", TOP_KEYS, _top()),
         "definitions": {"rule": _rule(), "who": _who(), "when": _when(), "one_when": _one_when()},
     }
 
@@ -96,7 +97,7 @@ def _label() -> Schema:
 
 def _rule() -> Schema:
     keys = {
-        "name": _word("Unique over all files; shown to the user on denial, and in the audit."),
+        "name": _matching("Unique over all files; shown to the user on denial, and in the audit.", _ONE_LINE),
         "who": {"$ref": "#/definitions/who"},
         "allow": _privileges("What is allowed: a privilege, a privilege group, or a list of them."),
         "deny": _privileges("What is denied, whatever else allows it."),
@@ -205,8 +206,8 @@ def _columns() -> Schema:
 
 def _approvers() -> Schema:
     people = {
-        "group": _words("Groups whose members may approve."),
-        "user": _words("Users who may approve."),
+        "group": _words("Groups whose members may approve, by name.", "^[^*]+$"),
+        "user": _words("Users who may approve, by name.", "^[^*]+$"),
     }
     keys = {
         **people,
@@ -304,13 +305,12 @@ def _map(
     keys: Mapping[str, Schema],
     *,
     required: Iterable[str] = (),
-    least: int = 1,
 ) -> Schema:
     """A map of the keys that its reader knows. Raises ValueError where `keys` are others."""
     known = [str(key) for key in known]
     if set(known) != keys.keys():
         raise ValueError(f"the schema and the reader differ in {set(known) ^ keys.keys()}")
-    found: Schema = {"type": "object", "minProperties": least, "additionalProperties": False}
+    found: Schema = {"type": "object", "minProperties": 1, "additionalProperties": False}
     if required := list(required):
         found["required"] = required
     return _described(what, {**found, "properties": {key: keys[key] for key in known}})
@@ -323,6 +323,9 @@ def _described(what: str, found: Schema) -> Schema:
 def _named(what: str, value: Schema) -> Schema:
     """A map of names of the user's own."""
     return _described(what, {"type": "object", "minProperties": 1, "additionalProperties": value})
+
+
+_ONE_LINE = r"^\S(?:[^\t\r\n]*\S)?$"
 
 
 def _list_or_one(what: str, one: Schema) -> Schema:
@@ -346,7 +349,7 @@ def _choice(what: str, words: Iterable[str]) -> Schema:
 
 
 def _count(what: str) -> Schema:
-    return _described(what, {"type": "integer", "minimum": 1})
+    return _described(what, {"type": "integer", "minimum": 1, "maximum": LARGEST_COUNT})
 
 
 def _duration(what: str) -> Schema:

@@ -212,7 +212,17 @@ class _Builder:
         if key.value == "<<":
             self._add(event, "merge keys are not allowed; write the keys out")
             return None
+        if not isinstance(key.value, str):
+            what = "empty" if key.value is None else f'read as a {kind_of(key)}; quote it: "{key.text}"'
+            self._add(event, f'key "{key.text}" is {what}')
+        elif not key.value or not key.value.isprintable():
+            self._add(event, f"key {key.value!r} is empty or holds what cannot be printed; write it plainly")
         return key.text
+
+
+def kind_of(scalar: Scalar) -> str:
+    """What a value that is no string was read as, for errors."""
+    return "boolean" if isinstance(scalar.value, bool) else "number"
 
 
 def _value(event: Any) -> Value:  # the core schema, and nothing else

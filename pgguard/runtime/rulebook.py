@@ -15,6 +15,7 @@ from pathlib import Path
 from pgguard.policy.load import RuleFile, load
 from pgguard.policy.problems import Place, Problem, RulesInvalid
 from pgguard.policy.rule_set import RuleSet
+from pgguard.policy.tree import MAX_FILE
 from pgguard.sql.shape import shape_of_text
 
 _log = logging.getLogger(__name__)
@@ -60,7 +61,8 @@ def _read(path: Path) -> RuleFile:
         raise ValueError("the name is not UTF-8; rename the file")
     if path.exists() and not path.is_file():
         raise ValueError("is no file")  # reading a pipe would wait until somebody writes to it
-    return RuleFile(str(path), path.read_bytes())
+    with path.open("rb") as file:
+        return RuleFile(str(path), file.read(MAX_FILE + 1))  # one more tells that it is too large
 
 
 def _in_text(path: Path) -> str:

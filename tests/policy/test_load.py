@@ -54,6 +54,16 @@ def test_a_file_that_is_not_utf8_is_refused_at_the_byte():
     ]
 
 
+@pytest.mark.parametrize("name", ["a.yaml", "linked.yaml"])
+def test_no_more_of_a_file_is_read_than_a_rule_file_may_have(tmp_path: Path, name: str):
+    """A log that was named .yaml by mistake was read whole into memory first."""
+    with (tmp_path / "a.yaml").open("wb") as file:
+        file.truncate(1 << 40)  # sparse
+    (tmp_path / "linked.yaml").symlink_to("a.yaml")
+    files = {Path(file.path).name: file.content for file in read_folder(tmp_path)}
+    assert len(files[name]) == MAX_FILE + 1
+
+
 def test_sizes_are_bounded():
     assert errors_of(b"#" * (MAX_FILE + 1)) == [f"0.yaml:1:1: file is larger than {MAX_FILE} bytes; split it"]
     assert rules_of("#" * MAX_FILE).rules == ()
