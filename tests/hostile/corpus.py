@@ -1,6 +1,7 @@
 """The corpora: YAML files of attempts, families of them written once, to one Attempt each.
 
-`corpus/` has the attacks, of which none may win; `legitimate/` what must go through under the very same rules.
+`corpus/` has the attacks, of which none may win; `legitimate/` what must go through under the very same rules;
+`limits/` what is known to get through, and stands in docs/security.md.
 
     class: columns
     attacks:
@@ -12,7 +13,7 @@
 connection is not used again, since the attack changes what it is; `options`: startup parameters; `copy`: what is sent
 when the server asks for COPY data; `tells`: that the database answers with rows is what was wanted, whatever is in
 them; `never`: a text that must not be received; `unfinished`: messages behind which nobody need answer;
-`shows`: what the answer to legitimate ones has in it. `psql` is a script for psql instead, `protocol` a list of messages
+`shows`: what the answer has in it (`legitimate/` as messages, `limits/`). `psql` is a script for psql instead, `protocol` a list of messages
 (protocol.py). `story`: it once got through, and is tried in each run.
 """
 
@@ -25,6 +26,7 @@ import msgspec
 
 ATTACKS = Path(__file__).parent / "corpus"
 LEGITIMATE = Path(__file__).parent / "legitimate"
+LIMITS = Path(__file__).parent / "limits"
 
 
 class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

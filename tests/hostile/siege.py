@@ -84,6 +84,19 @@ class Siege:
         self._picture = Picture(self._direct, self._outside)
         return list(errors)
 
+    def told(self, attempt: Attempt) -> str:
+        """All that a client is told, where nothing is to be held against it."""
+        os.environ["KRB5CCNAME"] = self._environment(attempt.user)["KRB5CCNAME"]
+        connection = self._connection(attempt)
+        connection.heap.clear()
+        for sql in attempt.sql:
+            connection.run(sql, extended=False)
+        told = bytes(connection.heap).decode("utf-8", "replace")
+        if attempt.own:
+            connection.close()
+        self._picture = Picture(self._direct, self._outside)
+        return told
+
     def _environment(self, user: str) -> dict[str, str]:
         environment = self._lab.environment(user)
         if self._unguarded:

@@ -77,6 +77,13 @@ insert into lab.notes values (1, 'mine'), (2, 'mine too');
 alter table lab.notes replica identity full;
 create table lab.built (id int primary key, body text);
 insert into lab.built values (1, 'one');
+create table lab.blind (id int, body text);
+insert into lab.blind values (1, 'untouched');
+alter table lab.blind replica identity full;
+create table lab.watched (id int);
+create function lab.stamp() returns trigger language plpgsql as
+    'begin raise notice ''the trigger has run''; return new; end';
+create trigger stamp after insert on lab.watched for each row execute function lab.stamp();
 
 -- what extensions bring
 
