@@ -34,6 +34,7 @@ from pgguard.sql.catalog import Catalog
 from pgguard.sql.environment import Settings
 from pgguard.sql.replication import replication_command
 from pgguard.sql.skeleton import skeleton
+from pgguard.sql.types import VOID
 
 Facts_ = tuple[Facts, ...]
 Steps = Generator[Ask | Wait, Any, Facts_]
@@ -113,7 +114,7 @@ class Understanding:
         if request.moment in {Moment.QUERY, Moment.PARSE} and not reads_the_same(request.text):
             yield from self._check_lexer(request)
         self._uses = []
-        found = yield from self._facts(request, _decode(request.text))
+        found = yield from self._facts(request, _decode(request.text), request.parameter_types)
         found = yield from self._with_named(request, names, found)
         if request.meaning is None:
             return found
@@ -182,20 +183,21 @@ class Understanding:
         self._asked_inside = request.status is not TransactionStatus.IDLE or request.segment or not request.quiet
         self._dirty = self._dirty and self._asked_inside
 
-    def _facts(self, request: Request, text: str) -> Steps:
-        analysis = yield from self._analysis(text)
+    def _facts(self, request: Request, text: str, types: tuple[int, ...]) -> Steps:
+        voids = frozenset(number for number, oid in enumerate(types, 1) if oid == VOID)
+        analysis = yield from self._analysis(text, voids)
         if not self._settled and (self._own_ddl or isinstance(analysis, Refused) or analysis.needs_settings):
             if isinstance(analysis, Refused) and analysis.sqlstate is SqlState.SYNTAX_ERROR:
                 raise _refused(analysis)
             yield from self._settle(request)
-            analysis = yield from self._analysis(text)
+            analysis = yield from self._analysis(text, voids)
         if self._sees_own():
             yield from self._look_at_own(request)
-            analysis = yield from self._analysis(text)
+            analysis = yield from self._analysis(text, voids)
         if isinstance(analysis, Refused) and analysis.unresolved:
             yield Wait(self._keeper.refresh())
             self._own_ddl = self._own_ddl and request.status is not TransactionStatus.IDLE
-            analysis = yield from self._analysis(text)
+            analysis = yield from self._analysis(text, voids)
         if isinstance(analysis, Refused):
             raise _refused(analysis)
         return analysis.statements
@@ -228,7 +230,7 @@ class Understanding:
 
     # analysis
 
-    def _analysis(self, text: str) -> Generator[Ask | Wait, Any, Analysis]:
+    def _analysis(self, text: str, voids: frozenset[int]) -> Generator[Ask | Wait, Any, Analysis]:
         state = self._state
         settings = (
             Settings(())
@@ -236,7 +238,7 @@ class Understanding:
             else Settings(state.search_path, state.current_user, state.session_user, state.creates_in)
         )
         own = self._own is not None
-        catalog, generation, scope = self.catalog(), self._keeper.generation, (self._keeper.database, settings)
+        catalog, generation, scope = self.catalog(), self._keeper.generation, (self._keeper.database, settings, voids)
         found = None if own else self._cache.get(text, scope, generation)
         if found is not None:
             return found
@@ -245,10 +247,12 @@ class Understanding:
         if found is not None:
             self._cache.put(text, scope, generation, found)
             return found
-        found = analyze(text, catalog, settings, _EFFORT) if len(text) <= _IN_LINE else None
+        found = analyze(text, catalog, settings, _EFFORT, voids) if len(text) <= _IN_LINE else None
         if found is None or _too_complex(found):
             try:
-                found = yield Wait(self._isolation.run(lambda: analyze(text, catalog, settings), Script | Refused))
+                found = yield Wait(
+                    self._isolation.run(lambda: analyze(text, catalog, settings, voids=voids), Script | Refused)
+                )
             except IsolatedWorkFailed as failed:
                 raise unfit(SqlState.STATEMENT_TOO_COMPLEX, f"statement could not be analysed: {failed}") from failed
         if not own:
@@ -311,7 +315,7 @@ class Understanding:
         return found
 
     def _as_inner(self, request: Request, outer: Facts, named: Prepared) -> Generator[Ask | Wait, Any, Facts]:
-        found = yield from self._facts(request, _decode(named.text))
+        found = yield from self._facts(request, _decode(named.text), named.parameter_types)
         inner = [self._as_ever(facts, named.meaning) for facts in found]
         again = next((f.kind for f in inner if isinstance(f.control, ExecutePrepared | FetchCursor)), None)
         if again is not None:

@@ -67,14 +67,20 @@ UTMOST_EFFORT = 5_000_000
 """Nodes: some half a minute. Where a time limit watches over the work, it comes first."""
 
 
-def analyze(text: str, catalog: Catalog, settings: Settings, effort: int = UTMOST_EFFORT) -> Analysis:
+def analyze(
+    text: str,
+    catalog: Catalog,
+    settings: Settings,
+    effort: int = UTMOST_EFFORT,
+    voids: frozenset[int] = frozenset(),
+) -> Analysis:
     """The facts of a text, or the error that PostgreSQL would give for it. Total: raises nothing.
 
     `effort`: the nodes that may be walked for it; a text that asks for more is refused as too complex (54001), as is
-    one nested deeper than Python's recursion limit.
+    one nested deeper than Python's recursion limit. `voids`: the numbers of the parameters declared as of type void.
     """
     try:
-        return _Script(text, catalog, settings, Budget(effort)).analyze()
+        return _Script(text, catalog, settings, Budget(effort), voids).analyze()
     except SyntaxProblem as problem:
         return Refused(SqlState.SYNTAX_ERROR, str(problem), problem.position)
     except Unresolved as unresolved:
@@ -99,8 +105,9 @@ def facts_of_call(oid: int, catalog: Catalog) -> Facts:
 class _Script:
     """`_doubt`: why later statements of the string cannot be judged any more; `_made`: what may have made new names."""
 
-    def __init__(self, text: str, catalog: Catalog, settings: Settings, budget: Budget) -> None:
+    def __init__(self, text: str, catalog: Catalog, settings: Settings, budget: Budget, voids: frozenset[int]) -> None:
         self._budget = budget
+        self._voids = voids
         self._parsed = parse(text, catalog.snapshot.version)
         self._catalog = catalog
         self._settings = settings
@@ -113,10 +120,11 @@ class _Script:
         return Script(statements, self._shareable)
 
     def _facts(self, parsed: Parsed) -> Facts:
-        env = Environment(self._catalog, self._settings, parsed.text, self._budget)
+        env = Environment(self._catalog, self._settings, parsed.text, self._budget, self._voids)
         shape = shape_of(parsed.tree)
         try:
             kind = _collect(parsed.tree, env)
+            _tell_voids_apart(env)
         except Opaque as opaque:
             facts = _opaque_facts(_tag(parsed.tree), str(opaque), shape, env.accesses)
         except Unresolved:
@@ -224,6 +232,13 @@ def _collect(tree: Any, env: Environment) -> str:
     if collector is None:
         raise Opaque(f"a statement of kind {type(tree).__name__} is not understood")
     return collector(tree, env)
+
+
+def _tell_voids_apart(env: Environment) -> None:
+    """Whether a call drops a parameter hangs on its type, and that on which of its places the database reads first."""
+    unsure = env.passed if env.mixes_void else env.passed & env.made_void
+    if unsure:
+        raise Opaque(f"parameter ${min(unsure)} is a function's argument, and may be of type void")
 
 
 def _select_into(tree: ast.SelectStmt, env: Environment) -> str:

@@ -74,13 +74,30 @@ class Unresolved(Exception):  # noqa: N818  # it says what is the case
 
 
 class Environment:
-    """See the module. `text` is the statement's own text, for controls that need a slice of it."""
+    """See the module. `text` is the statement's own text, for controls that need a slice of it.
 
-    def __init__(self, catalog: Catalog, settings: Settings, text: str, budget: Budget) -> None:
+    `voids`: the parameters that the client declares as of type void.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        settings: Settings,
+        text: str,
+        budget: Budget,
+        voids: frozenset[int] = frozenset(),
+    ) -> None:
         self.catalog = catalog
         self.settings = settings
         self.text = text
         self.budget = budget
+        self.voids = voids
+        self.made_void: set[int] = set()
+        """Parameters that a cast in the text makes void."""
+        self.passed: set[int] = set()
+        """Parameters that calls are given."""
+        self.mixes_void = False
+        """Something of type void stands where a parameter may take its type from it."""
         self.needs_settings = False
         self.unsettles = False
         self.changes_catalog = False

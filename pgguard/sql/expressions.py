@@ -268,6 +268,8 @@ def function_call(node: ast.FuncCall, level: Level) -> tuple[list[Candidate], in
     if (name := syntax.once_a_call(node, level.env.catalog.snapshot.version)) is not None:
         functions.may_call(level.env, name, node.location)
     arguments: tuple[Any, ...] = tuple(node.args or ())
+    if not node.agg_within_group:
+        arguments = tuple(argument for argument in arguments if not _dropped(argument, level))
     given = _each(arguments, level)
     ordered = _each(node.agg_order, level)
     condition(node.agg_filter, level)
@@ -287,9 +289,32 @@ def function_call(node: ast.FuncCall, level: Level) -> tuple[list[Candidate], in
     if projected is not None:
         return [], projected
     found = functions.call(level.env, called)
+    level.env.mixes_void = level.env.mixes_void or any(types.VOID in candidate.types for candidate in found)
     if not found:
         return found, types.named_by(level.env, called.parts) or ANYTHING
     return found, ANYTHING if functions.may_be_cast(level.env, called) else functions.result_of(level.env, found, given)
+
+
+def _dropped(argument: Any, level: Level) -> bool:
+    """A parameter of type void is no argument: JDBC's OUT parameters (PostgreSQL source, ParseFuncOrColumn).
+
+    # INVARIANT: a parameter is dropped here if and only if the database drops it: another function would be judged.
+    """
+    env = level.env
+    if isinstance(argument, ast.ParamRef):
+        env.passed.add(argument.number or 0)
+        return argument.number in env.voids
+    return _made_void(argument, level) is not None
+
+
+def _made_void(node: Any, level: Level) -> int | None:
+    """The parameter that `$1::void` is."""
+    if not isinstance(node, ast.TypeCast) or types.named(level.env, node.typeName) != types.VOID:
+        return None
+    if not isinstance(node.arg, ast.ParamRef):
+        return _made_void(node.arg, level)
+    level.env.made_void.add(node.arg.number or 0)
+    return node.arg.number
 
 
 def _projected(called: functions.Call, level: Level) -> int | None:
@@ -425,6 +450,8 @@ def _row_fields(node: ast.RowExpr, level: Level) -> tuple[int, ...]:
 
 def _type_cast(node: ast.TypeCast, level: Level) -> int:
     target = types.named(level.env, node.typeName)
+    if target == types.VOID:
+        _made_void(node, level)
     if isinstance(node.arg, ast.RowExpr):
         _row_cast(node.arg, target, level)
     else:

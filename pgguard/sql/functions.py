@@ -355,6 +355,7 @@ def _fields(env: Environment, oids: Iterable[int]) -> set[int]:
 
 def together(env: Environment, given: Sequence[int]) -> int:
     """The type that values of these types become where they stand together: CASE, UNION, ARRAY[…], VALUES."""
+    env.mixes_void = env.mixes_void or (types.VOID in given and set(given) != {types.VOID})
     common = types.common(env.catalog, given)
     for source in set(given) - {common}:
         convert(env, source, common, "i")

@@ -427,3 +427,5 @@ merge into customers using (select 1) s on true when matched then do nothing
 merge into customers using (select 1) s on true when not matched then insert (id) values (1)
 merge into customers using (select 1) s on true when matched then delete
 merge into customers t using (select id, name from customers) s on t.id = s.id when not matched and name is null then insert (id, name) values (id, name) when matched then update set region = s.name
+select now($1::void)
+select date_trunc('day', $1::void, now()), date_trunc($2, $3::pg_catalog.void::void, now())

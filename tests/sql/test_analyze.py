@@ -6,12 +6,12 @@ import pytest
 from pglast import ast
 from rich_schema import SETTINGS
 
-from pgguard.model.access import Kind, Privilege, Where
+from pgguard.model.access import Kind, ObjectName, Privilege, Where
 from pgguard.model.facts import Facts
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql import analyze as analysis
 from pgguard.sql import expressions
-from pgguard.sql.analyze import Refused, analyze
+from pgguard.sql.analyze import Refused, Script, analyze
 from pgguard.sql.catalog import Catalog
 from pgguard.sql.environment import Budget, Environment, Opaque, Settings
 from pgguard.sql.level import Level
@@ -258,3 +258,37 @@ def test_a_body_that_the_search_path_of_a_call_would_read_otherwise_is_opaque(bo
     assert facts.opaque == "a body in SQL with names that the search_path of each call decides"
     (atomic,) = facts_of(f"create function public.h() returns text language sql begin atomic; {body}; end")
     assert atomic.opaque is None, "its names were settled when it was made"
+
+
+def _called(text: str, catalog: Catalog, *voids: int) -> set[ObjectName]:
+    found = analyze(text, catalog, SETTINGS, voids=frozenset(voids))
+    assert isinstance(found, Script), found
+    (facts,) = found.statements
+    assert facts.opaque is None
+    return {access.object for access in facts.accesses if access.kind is Kind.FUNCTION}
+
+
+def test_a_parameter_declared_as_void_is_no_argument(catalog: Catalog) -> None:
+    """Or another function were judged than runs: PostgreSQL drops it from the call, for JDBC's OUT parameters."""
+    now, trunc = ObjectName("now", "pg_catalog", ()), ("date_trunc", "pg_catalog")
+    text = "select date_trunc($1, $2, $3)"
+    assert _called("select now($1)", catalog, 1) == {now}
+    assert ObjectName(*trunc, ("text", "timestamp with time zone", "text")) in _called(text, catalog)
+    assert ObjectName(*trunc, ("text", "timestamp with time zone", "text")) not in _called(text, catalog, 3)
+    assert ObjectName(*trunc, ("text", "interval")) in _called(text, catalog, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select now($1::void), date_trunc('day', $1)",
+        "select date_trunc('day', $1), $1::void",
+        "select coalesce($1, pg_sleep(0)), date_trunc('day', $1)",
+        "select void_out($1), date_trunc('day', $1)",
+    ],
+)
+def test_a_parameter_that_may_be_void_makes_a_statement_opaque(text: str, catalog: Catalog) -> None:
+    """Which of its places the database reads first decides whether a call drops it."""
+    found = analyze(text, catalog, SETTINGS)
+    assert isinstance(found, Script)
+    assert found.statements[0].opaque is not None
