@@ -4,6 +4,9 @@ Theory of operation. A database's catalog is loaded when its first session opens
 analyses a statement takes `current` once and uses that value throughout. Refreshes of one database never overlap: a
 refresh that is asked for while one is running begins after it, because the running one may have read the old state,
 and one such follow-up serves all who asked meanwhile.
+
+A database is connected to while it has sessions: DROP DATABASE waits for the last connection, and fails. Without any
+its catalog is kept, unconfirmed, and a session that comes later than a refresh would have confirms it first.
 """
 
 import asyncio
@@ -39,11 +42,12 @@ def _load_apart(connect: Connect, database: str, before: Catalog | None) -> Cata
 
 
 class CatalogKeeper:
-    """The catalog of one database."""
+    """The catalog of one database, which is confirmed `every` so many seconds while there are sessions."""
 
-    def __init__(self, database: str, connect: Connect) -> None:
+    def __init__(self, database: str, connect: Connect, every: float) -> None:
         self.database = database
         self._connect = connect
+        self._every = every
         self._current: Catalog | None = None
         self._mark: object = None
         self._connection: asyncpg.Connection | None = None
@@ -53,6 +57,7 @@ class CatalogKeeper:
         """When the database last confirmed what is here, by the monotonic clock."""
         self.generation = 0
         """Grows with each replacement: what was resolved under another one is resolved anew."""
+        self.sessions = 0
 
     @property
     def current(self) -> Catalog:
@@ -61,9 +66,27 @@ class CatalogKeeper:
         return self._current
 
     async def ready(self) -> None:
-        """Wait for the first load. Raises what asyncpg raises where the database does not answer."""
-        if self._current is None:
+        """Wait for a catalog that a session can begin with.
+
+        Raises what asyncpg raises where the database does not answer.
+        """
+        unwatched = not self.sessions and time.monotonic() - self.checked_at > self._every
+        if self._current is None or unwatched:
             await self.refresh()
+
+    @property
+    def watched(self) -> bool:
+        return self.sessions > 0 and self._current is not None
+
+    def enter(self) -> None:
+        """A session has begun."""
+        self.sessions += 1
+
+    def leave(self) -> None:
+        """A session has ended."""
+        self.sessions -= 1
+        if not self.sessions and self._running is None:
+            self.disconnect()
 
     async def refresh(self) -> None:
         """Wait for a load that began after this call."""
@@ -93,18 +116,20 @@ class CatalogKeeper:
                 _log.info('catalog of database "%s" loaded, generation %d', self.database, self.generation)
             self.checked_at = began
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            await self.close()
+            self.disconnect()
             raise
         finally:
             if self._next is None:
                 self._running = None
+            if not self.sessions:
+                self.disconnect()
 
     async def _open(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect(self.database)
         return self._connection
 
-    async def close(self) -> None:
+    def disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
@@ -125,13 +150,13 @@ class Catalogs:
     def keeper(self, database: str) -> CatalogKeeper:
         keeper = self._keepers.get(database)
         if keeper is None:
-            keeper = self._keepers[database] = CatalogKeeper(database, self._connect)
+            keeper = self._keepers[database] = CatalogKeeper(database, self._connect, self._every)
         return keeper
 
     def ages(self) -> dict[str, float]:
-        """By database, the seconds since its catalog was last confirmed."""
+        """By database with sessions, the seconds since its catalog was last confirmed."""
         now = time.monotonic()
-        return {name: now - keeper.checked_at for name, keeper in self._keepers.items() if keeper.checked_at}
+        return {name: now - keeper.checked_at for name, keeper in self._keepers.items() if keeper.watched}
 
     def forget(self, database: str) -> None:
         """Drop the keeper of a database that turned out not to exist."""
@@ -140,7 +165,7 @@ class Catalogs:
     async def _refresh_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._every)
-            for keeper in [keeper for keeper in self._keepers.values() if keeper.checked_at]:
+            for keeper in [keeper for keeper in self._keepers.values() if keeper.watched]:
                 try:
                     await keeper.refresh()
                 except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -150,4 +175,4 @@ class Catalogs:
         if self._background is not None:
             self._background.cancel()
         for keeper in self._keepers.values():
-            await keeper.close()
+            keeper.disconnect()

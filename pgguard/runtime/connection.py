@@ -63,8 +63,9 @@ class Connection:
         self._client = client
         self._database = database
         limits = house.config.limits
+        self._catalog = house.catalogs.keeper(login.database)
         understanding = Understanding(
-            house.catalogs.keeper(login.database),
+            self._catalog,
             house.cache,
             house.isolation,
             limits.statement_bytes,
@@ -91,6 +92,7 @@ class Connection:
 
     def start(self) -> None:
         """Take over both sockets."""
+        self._catalog.enter()
         self._look_at_ticket()
         self._database.endpoint.hand_over(_DatabaseSide(self))
         self._client.hand_over(_ClientSide(self))
@@ -185,7 +187,7 @@ class Connection:
 
     async def _refresh_catalog(self) -> None:
         try:
-            await self._house.catalogs.keeper(self.login.database).refresh()
+            await self._catalog.refresh()
         except Exception as error:  # noqa: BLE001  # the next statement that needs it tries again
             _log.warning("could not refresh the catalog after DDL: %s", error)
 
@@ -312,6 +314,7 @@ class Connection:
                 watch.cancel()
         self._judge.abandon()
         self._approval.close()
+        self._catalog.leave()
         self._client.close()
         self._database.endpoint.close()
         try:
