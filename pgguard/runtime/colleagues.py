@@ -13,11 +13,6 @@ from pgguard.runtime.orders import Report, SessionLine
 
 
 class Colleagues(Protocol):
-    @property
-    def number(self) -> int:
-        """Of the process itself; its cancel keys carry it."""
-        ...
-
     async def enter(self, place: Place) -> str:
         """Take a place for a session; why not, where there is none."""
         ...
@@ -29,7 +24,7 @@ class Colleagues(Protocol):
         ...
 
     def cancel(self, process: int, secret: bytes) -> None:
-        """Pass a cancel request on to the process whose key it names."""
+        """Pass a cancel request on to whoever has the session."""
         ...
 
     async def sessions(self) -> Sequence[SessionLine]:
@@ -59,8 +54,6 @@ class Colleagues(Protocol):
 
 class Alone:
     """There are no others."""
-
-    number = 0
 
     def __init__(self, limits: LimitSettings) -> None:
         self._ledger = Ledger(limits)

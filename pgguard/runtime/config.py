@@ -24,7 +24,7 @@ class ConfigError(Exception):
 
 
 MAX_WORKERS = 100
-"""Twice as many can be there while all are replaced; a cancel key has eight bits for a worker's number."""
+"""Twice as many can be there while all are replaced, each with a connection to each database for its catalog."""
 
 
 class ListenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -103,15 +103,12 @@ def welcome(client: Endpoint, connection: BackendConnection, key: backend.KeyDat
     )
 
 
-def new_key(version: int, worker: int) -> backend.KeyData:
-    """A cancel key of this proxy's: 4 bytes in protocol 3.0, 32 from 3.2 on; the number carries the worker's."""
-    process = secrets.randbelow(1 << 23) << 8 | worker
+def new_key(version: int, process: int) -> backend.KeyData:
+    """A cancel key of this proxy's: 4 bytes in protocol 3.0, 32 from 3.2 on.
+
+    The number is the backend's own, by which clients know each other's notifications and end each other's sessions.
+    """
     return backend.KeyData(process, secrets.token_bytes(4 if version == PROTOCOL_3_0 else 32))
-
-
-def worker_of(process: int) -> int:
-    """The number of the worker whose key this may be."""
-    return process & 0xFF
 
 
 def _settings(asked: Startup) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The other nodes behind the same balancer: cancel requests find the node that owns the session.
 
 Theory of operation. A cancel request comes over a connection of its own, which the balancer gives to any node. So each
-node writes its number into the cancel keys that it gives out, above the bits that are left to chance, and passes on
+node writes its number into the cancel keys that it gives out, above the low bits of the backend's, and passes on
 what belongs to another. A request that was passed on is one byte longer than any key: it goes no further, whatever the
 nodes' configurations say of each other. It carries no more than the client's own request did, in clear as that was.
 """
@@ -50,7 +50,9 @@ class Peers:
         self._others = {int(number): _split(text) for number, text in addresses.items() if int(number) != self._node}
 
     def mark(self, key: KeyData) -> KeyData:
-        """The key with this node's number in it."""
+        """The key with this node's number in it; of one that is alone, as it is."""
+        if not self._node:
+            return key
         return KeyData(self._node << _SHIFT | key.process & ((1 << _SHIFT) - 1), key.secret)
 
     async def take(self, request: CancelRequest) -> CancelRequest | None:

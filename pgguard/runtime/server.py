@@ -231,7 +231,7 @@ class Server:
             return visit.console
         login, database = await open_session(self._house, admitted, visit.address)
         visit.login = login
-        key = self._peers.mark(new_key(admitted.version, self._colleagues.number))
+        key = self._peers.mark(new_key(admitted.version, database.key.process))
         connection = Connection(self._house, login, client, database, key.process)
         self._connections[key] = connection
         visit.key = key

@@ -10,7 +10,6 @@ from pgguard.runtime.config import LimitSettings
 from pgguard.runtime.ledger import Ledger, Place
 from pgguard.runtime.member import Member
 from pgguard.runtime.metrics import counter, gauge
-from pgguard.runtime.opening import worker_of
 from pgguard.runtime.orders import (
     Cancel,
     Closed,
@@ -75,11 +74,9 @@ class Switchboard:
             case Leave():
                 member.places[order.place] -= 1
                 self.ledger.leave(order.place)
-            case HoldChanged():
+            case HoldChanged() | Cancel():
                 for other in self._others(member):
                     other.channel.tell(order)
-            case Cancel():
-                self._cancel(member, order)
             case Enter() | Sessions() | Terminate() | Tell() | Reload():
                 return await self._answer(member, order)
             case _:
@@ -104,11 +101,6 @@ class Switchboard:
         if not refused:
             member.places[place] += 1
         return refused
-
-    def _cancel(self, member: Member, order: Cancel) -> None:
-        meant = self.members.get(worker_of(order.process))
-        if meant is not None and meant is not member:
-            meant.channel.tell(order)
 
     def _others(self, member: Member | None) -> Iterable[Member]:
         return [one for one in self.members.values() if one is not member and one.ready.is_set()]

@@ -75,14 +75,9 @@ def framed(config: bytes) -> bytes:
 class Team:
     """The other workers (colleagues.py)."""
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self) -> None:
         self._channel: Channel | None = None
         self._heard: Callable[[int], None] | None = None
-
-    @property
-    def number(self) -> int:
-        return self._number
 
     @property
     def channel(self) -> Channel:
@@ -161,7 +156,7 @@ class Worker:
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
-        self._team = Team(seat.number)
+        self._team = Team()
         self._server = Server(seat.config, self._team, HandedIn(seat.passing, self._team.closed))
 
     async def start(self) -> None:

@@ -299,7 +299,7 @@ class Replies:
         return None
 
     def _notified(self, raw: bytes) -> bytes | None:
-        """A client knows its own notifications by the number that it was told at login."""
+        """A client knows its own by the number that it was told at login: among nodes another than the backend's."""
         own = raw[_HEADER : _HEADER + 4] == self._backend
         return raw[:_HEADER] + self._shown_as + raw[_HEADER + 4 :] if own else None
 

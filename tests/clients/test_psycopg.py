@@ -90,14 +90,18 @@ def test_notifications_while_idle_and_notices(connect: Connect):
     assert notices == ["told"]
 
 
-def test_a_session_knows_its_own_notifications(connect: Connect):
-    """They carried the backend's number, and the login pgguard's: a program that leaves out its own took them all."""
+def test_sessions_know_each_other_by_the_numbers_of_their_backends(connect: Connect):
+    """The login told a number of pgguard's own: a program that leaves out its own notifications took them all."""
     listener, other = connect(), connect()
     listener.execute("listen channel")
     listener.execute("notify channel, 'own'")
     other.execute("notify channel, 'foreign'")
-    own = {n.payload: n.pid == listener.info.backend_pid for n in listener.notifies(timeout=10, stop_after=2)}
-    assert own == {"own": True, "foreign": False}
+    told = {n.payload: n.pid for n in listener.notifies(timeout=10, stop_after=2)}
+    assert told == {"own": listener.info.backend_pid, "foreign": other.info.backend_pid}
+    assert other.execute("select pg_backend_pid()").fetchone() == (other.info.backend_pid,)
+    assert listener.execute("select pg_terminate_backend(%s, 5000)", (other.info.backend_pid,)).fetchone() == (True,)
+    with pytest.raises(psycopg.errors.AdminShutdown):
+        other.execute("select 1")
 
 
 def test_large_objects_in_sql_and_by_function_calls(connect: Connect):
@@ -116,12 +120,17 @@ def test_a_setting_that_changes_is_reported(connect: Connect):
     assert connection.pgconn.parameter_status(b"TimeZone") == b"Asia/Tokyo"
 
 
-def test_a_backend_that_is_terminated_says_so(connect: Connect, open_lab: Lab):
+def test_a_database_that_was_used_can_be_dropped(connect: Connect):
+    """The connection for its catalog held it: the test-suites of others make a database, use it and drop it."""
     connection = connect()
-    (pid,) = connection.execute("select pg_backend_pid()").fetchone() or (0,)
-    open_lab.postgres.run(f"select pg_terminate_backend({pid}, 5000)")
-    with pytest.raises(psycopg.errors.AdminShutdown):
-        connection.execute("select 1")
+    connection.execute("create database passing")
+    for table in ("first", "second"):
+        with connect(dbname="passing") as used:
+            used.execute(f"create table {table} (id int)")
+            used.execute(f"select id from {table}")
+        connection.execute("drop database passing")
+        connection.execute("create database passing")
+    connection.execute("drop database passing")
 
 
 def test_single_rows_and_an_empty_query(connect: Connect):

@@ -136,3 +136,14 @@ def test_the_sync_behind_a_copy_under_a_limit_passes():
     session.server_data(backend.empty(Backend.PARSE_COMPLETE) + backend.empty(Backend.BIND_COMPLETE) + IN)
     session.client_data(data(b"1\n") + DONE + frontend.sync())
     assert sent(session) == begin + data(b"1\n") + DONE + frontend.sync()
+
+
+@pytest.mark.parametrize(("sender", "shown_as"), [(7, 1 << 21 | 7), (8, 8)])
+def test_among_nodes_a_session_knows_its_own_notifications_by_the_number_of_its_login(sender: int, shown_as: int):
+    session = Session(CopiesIn(), limit=1 << 20, parameters={}, processes=(7, 1 << 21 | 7))
+
+    def told(process: int) -> bytes:
+        return message(Backend.NOTIFICATION_RESPONSE, process.to_bytes(4, "big") + b"channel\0payload\0")
+
+    session.server_data(told(sender))
+    assert shown(session) == told(shown_as)
