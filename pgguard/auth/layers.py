@@ -105,6 +105,8 @@ class TlsLayer:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             return False
+        except ssl.SSLCertVerificationError as error:
+            raise LayerBroken(f"could not establish TLS: {error.reason}: {error.verify_message}") from error
         except ssl.SSLError as error:
             raise LayerBroken(f"could not establish TLS: {error.reason or error}") from error
         return True

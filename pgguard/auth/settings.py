@@ -43,7 +43,8 @@ class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions of clients; empty: a role named as the client's user. `service_user`: pgguard's own, for catalog and
     probes.
     `password_file`: one line; for `user`, and for `service_user` where it has none of its own.
-    `keytab`: pgguard proves itself by Kerberos as `principal` (a key of this keytab) to the service `service`/host.
+    `keytab`: pgguard proves itself by Kerberos as `principal` (a key of this keytab) to the service `service`/host;
+    for `service_user` too, where it has no password.
     `tls`: "verify" checks certificate and name against `root_certificate` (the system's where none is named).
     """
 

@@ -7,15 +7,19 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
+import msgspec
 import pytest
 
 from pgguard.auth.settings import DatabaseSettings
+from pgguard.auth.tls import database_facing
 from pgguard.lab.certificates import Certificates
 from pgguard.lab.ports import free_port
 from pgguard.lab.postgres import ACCOUNT, Postgres
 from pgguard.lab.process import own_folder
 from pgguard.lab.realm import Realm
 from pgguard.runtime.backend import BackendConnection, Databases, Unreachable
+from pgguard.runtime.service_login import connect_as_service
 from pgguard.session.server_login import LoginFailed
 from pgguard.wire import backend, frontend
 
@@ -26,7 +30,7 @@ HBA = (
     "host all md5 all md5",
     "hostssl all clear all password",
     "hostnossl all clear all password",
-    "hostssl all certified all cert",
+    "hostssl all certified,another all cert",
     "host all kerberos all gss include_realm=0 map=proxy",
 )
 
@@ -50,10 +54,10 @@ def strict(servers: Path, realm: Realm, certificates: Certificates) -> Iterator[
         "ssl_ca_file": str(certificates.authority),
         "krb_server_keyfile": f"FILE:{keytab}",
     }
-    with Postgres(folder, settings=settings, hba=HBA) as server:
+    with Postgres(folder, settings=settings, hba=HBA, host="localhost,127.0.0.2") as server:
         (server.data / "pg_ident.conf").write_text("proxy pgproxy kerberos\n")
         server.run(
-            "create role scram login password 'söcret'; create role certified login; create role kerberos login;"
+            "create role scram login password 'söcret'; create role certified login; create role another login; create role kerberos login;"
             "create role clear login password 'secret';"
             "set password_encryption = md5; create role md5 login password 'secret'"
         )
@@ -108,6 +112,16 @@ async def login(settings: DatabaseSettings, user: str, **parameters: str) -> str
         await connection.endpoint.until_closed()
 
 
+async def as_service(settings: DatabaseSettings, user: str) -> str:
+    """The same by pgguard's own login, which asyncpg makes."""
+    settings = msgspec.structs.replace(settings, service_user=user)
+    connection = await connect_as_service(settings, database_facing(settings), "postgres")
+    try:
+        return await connection.fetchval("select current_user")
+    finally:
+        await connection.close()
+
+
 async def test_trust_over_tcp_and_socket(postgres: Postgres):
     for host in ("localhost", str(postgres.folder)):
         assert await login(DatabaseSettings(host=host, port=postgres.port), "postgres") == "postgres"
@@ -119,6 +133,15 @@ async def test_scram(strict: Postgres, password: Path, certificates: Certificate
         port=strict.port, password_file=password, tls=tls, root_certificate=certificates.authority
     )
     assert await login(settings, "scram") == "scram"
+    assert await as_service(settings, "scram") == "scram"
+
+
+async def test_a_password_in_clear_inside_tls(strict: Postgres, tmp_path: Path, certificates: Certificates):
+    (tmp_path / "secret").write_text("secret")
+    settings = DatabaseSettings(
+        port=strict.port, password_file=tmp_path / "secret", tls="verify", root_certificate=certificates.authority
+    )
+    assert await login(settings, "clear") == "clear"
 
 
 async def test_a_wrong_password_is_the_databases_own_error(strict: Postgres, tmp_path: Path):
@@ -143,6 +166,9 @@ async def test_a_client_certificate(strict: Postgres, certificates: Certificates
         port=strict.port, tls="verify", root_certificate=certificates.authority, certificate=certificate, key=key
     )
     assert await login(settings, "certified") == "certified"
+    assert await as_service(settings, "certified") == "certified"
+    with pytest.raises(LoginFailed, match="certificate authentication failed"):
+        await login(settings, "another")
 
 
 async def test_kerberos_with_the_proxys_own_key(
@@ -154,6 +180,13 @@ async def test_kerberos_with_the_proxys_own_key(
     keytab = realm.keytab(tmp_path / "proxy.keytab", "pgproxy")
     settings = DatabaseSettings(port=strict.port, keytab=keytab, principal="pgproxy@PGGUARD.TEST", service="dbsrv")
     assert await login(settings, "kerberos") == "kerberos"
+    assert await as_service(settings, "kerberos") == "kerberos", "the catalog is loaded by the same proof"
+    nobody = msgspec.structs.replace(settings, principal="nobody@PGGUARD.TEST")
+    with pytest.raises(asyncpg.InterfaceError, match=r"no ticket for the database from keytab .*must hold a key"):
+        await as_service(nobody, "kerberos")
+    stranger = msgspec.structs.replace(settings, service="nothing")
+    with pytest.raises(asyncpg.InterfaceError, match="own login to the database failed"):
+        await as_service(stranger, "kerberos")
     without = DatabaseSettings(port=strict.port)
     with pytest.raises(LoginFailed, match=r"\[database\] keytab"):
         await login(without, "kerberos")
@@ -169,10 +202,15 @@ async def test_verification_is_of_the_certificate_and_of_the_name(
     with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
         await login(settings, "scram")
     by_another_name = DatabaseSettings(
-        host="127.0.0.2", port=strict.port, tls="verify", root_certificate=certificates.authority
+        host="127.0.0.2",
+        port=strict.port,
+        password_file=password,
+        tls="verify",
+        root_certificate=certificates.authority,
     )
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match="IP address mismatch"):
         await login(by_another_name, "scram")
+    assert await login(msgspec.structs.replace(by_another_name, tls="require"), "scram") == "scram"
 
 
 async def test_a_database_without_tls_is_not_spoken_to_in_clear(postgres: Postgres):
