@@ -327,17 +327,22 @@ class Approval:
     def _rows(self, request: Request, judged: Held) -> Generator[Ask, Any, Estimate]:
         """The planner's estimate for those who are to approve, where no rule has asked for it.
 
-        Not where planning might call a function of somebody's: nothing of the statement runs before its approval.
+        Not where planning might call a function of somebody's: nothing of the statement runs before its approval. Nor
+        in an open segment, which would keep the planner's locks for as long as people take.
         """
         known = judged.context.estimated_rows
         functions = (a for one in judged.statements for a in one.accesses if a.kind is Kind.FUNCTION)
-        if known is not Unknown.NOT_ASKED or any(a.object.schema != "pg_catalog" for a in functions):
+        asked = known is not Unknown.NOT_ASKED or request.segment
+        if asked or any(a.object.schema != "pg_catalog" for a in functions):
             return known
         return (yield from self._estimate(request, judged.statements))
 
     def _estimate(self, request: Request, statements: tuple[Facts, ...]) -> Generator[Ask, Any, Estimate]:
-        """The planner's estimate, asked in the session just before the statement would run."""
-        question = None if request.segment else estimate_question(request, statements)
+        """The planner's estimate, asked in the session just before the statement would run.
+
+        Behind another statement of a pipeline it is not asked for: an error of planning would undo that one.
+        """
+        question = None if request.behind else estimate_question(request, statements, self._names)
         if question is None:
             return Unknown.UNKNOWN
         answers = yield Ask((question,))

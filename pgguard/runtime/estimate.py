@@ -2,6 +2,8 @@
 
 Of a SELECT the rows of its result; of a write the rows it would touch, which are those that flow into ModifyTable: its
 own row count is 0 without RETURNING. Of a COPY TO those of its query or table; what a COPY FROM brings nobody can tell.
+Of a DECLARE or FETCH those of the cursor's query. The values that are bound come along, so that the estimate is for
+these. Of an EXECUTE it is unknown: EXPLAIN would run the functions in its arguments.
 """
 
 import json
@@ -9,26 +11,38 @@ from typing import Any
 
 from pgguard.model.access import Kind, Privilege
 from pgguard.model.context import Unknown
+from pgguard.model.control import ExecutePrepared, FetchCursor
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
-from pgguard.session.judgement import Answer, Question, Request, Rows
+from pgguard.session.judgement import Answer, Names, Question, Request, Rows
 from pgguard.sql.slices import copied_query
 
 Estimate = float | Unknown | Refusal
 
-_EXPLAINED = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY"})
+_EXPLAINED = frozenset({
+    "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "DECLARE CURSOR", "CREATE TABLE AS", "SELECT INTO",
+    "CREATE MATERIALIZED VIEW",
+})  # fmt: skip
+_READS_ON = frozenset({"FETCH", "MOVE"})
+_EXPLAIN = b"explain (format json) "
 
 
-def estimate_question(request: Request, statements: tuple[Facts, ...]) -> Question | None:
+def estimate_question(request: Request, statements: tuple[Facts, ...], names: Names | None) -> Question | None:
     """What to ask for a statement's estimate; None where EXPLAIN cannot tell it."""
     if len(statements) != 1:
         return None
-    statement = _copied(request.text, statements[0]) if statements[0].kind == "COPY" else request.text
-    if statement is None or statements[0].kind not in _EXPLAINED:
+    (facts,) = statements
+    if facts.kind in _READS_ON and isinstance(facts.control, FetchCursor):
+        portal = None if names is None else names.portal(facts.control.name)
+        if portal is None:
+            return None
+        query = portal.prepared
+        return Question(_EXPLAIN + query.text, portal.parameters, portal.formats, query.parameter_types)
+    statement = _copied(request.text, facts) if facts.kind == "COPY" else request.text
+    if statement is None or facts.kind not in _EXPLAINED or isinstance(facts.control, ExecutePrepared):
         return None
-    text = b"explain (format json) " + statement
-    return Question(text, request.parameters, request.formats, request.parameter_types)
+    return Question(_EXPLAIN + statement, request.parameters, request.formats, request.parameter_types)
 
 
 def _copied(text: bytes, facts: Facts) -> bytes | None:

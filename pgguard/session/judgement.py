@@ -102,7 +102,8 @@ class Request(msgspec.Struct, frozen=True):
     `number` is unique in the session. `text` is the SQL of a Query or Parse, and that of the statement behind a Bind
     or Execute. `status` and `quiet` tell what the database last said and whether anything is in flight: only if
     `quiet` is `status` the present one; `steady`: nothing in flight begins or ends a transaction block, so that
-    `status` tells whether one is open. `segment`: an extended-protocol segment is open (no Sync since). `meaning` is
+    `status` tells whether one is open. `segment`: an extended-protocol segment is open (no Sync since); `behind`:
+    something that runs was relayed in it before. `meaning` is
     that of the prepared statement that a Parse, Bind or Execute is about; None for any other message. `portal`: of a
     Bind and of each Execute of what it bound, the same one. `origin`: of a Bind or Execute the number of the request
     that brought its statement.
@@ -123,6 +124,7 @@ class Request(msgspec.Struct, frozen=True):
     steady: bool = False
     portal: Portal | None = None
     origin: int = 0
+    behind: bool = False
 
 
 class Allow(msgspec.Struct, frozen=True):

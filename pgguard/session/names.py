@@ -72,10 +72,13 @@ class NameMap:
         if len(self._portals) > len(self._holdable):
             self._portals = {name: portal for name, portal in self._portals.items() if name in self._holdable}
 
-    def completed(self, control: Control, number: int, touched: tuple[Access, ...] = ()) -> None:
+    def completed(
+        self, control: Control, number: int, touched: tuple[Access, ...] = (), portal: Portal | None = None
+    ) -> None:
         """A statement with this control has completed; `number` is that of its request.
 
-        `touched`: what it was judged to touch, if it named another.
+        `touched`: what it was judged to touch, if it named another. `portal`: of an Execute, what it ran, whose values
+        are those of the query of a cursor that it declared.
         """
         match control:
             case Prepare():
@@ -86,7 +89,7 @@ class NameMap:
             case Deallocate(name=str(name)):
                 self._statements.pop(name, None)
             case DeclareCursor():
-                self._declared(control, number, touched)
+                self._declared(control, number, touched, portal or Portal(Prepared(b"")))
             case CloseCursor(name=None):
                 self._close_all_portals()
             case CloseCursor(name=str(name)):
@@ -97,9 +100,10 @@ class NameMap:
             case _:
                 pass  # leaves the names as they are
 
-    def _declared(self, cursor: DeclareCursor, number: int, touched: tuple[Access, ...]) -> None:
-        query = Prepared(cursor.query.encode(), meaning=Meaning(touched), origin=number)
-        self._portals[cursor.name] = Portal(query)
+    def _declared(self, cursor: DeclareCursor, number: int, touched: tuple[Access, ...], by: Portal) -> None:
+        types = by.prepared.parameter_types
+        query = Prepared(cursor.query.encode(), types, meaning=Meaning(touched), origin=number)
+        self._portals[cursor.name] = Portal(query, by.parameters, by.formats)
         self._rows.pop(cursor.name, None)
         if cursor.holdable:
             self._holdable.add(cursor.name)

@@ -344,7 +344,8 @@ class Replies:
                 self.expected.done()
             return b""
         if head.control is not None:
-            self.names.completed(head.control, head.number, head.touched[head.index] if head.touched else ())
+            touched = head.touched[head.index] if head.touched else ()
+            self.names.completed(head.control, head.number, touched, head.portal)
         replacement = self._ran(head, tag)
         head.index += 1
         head.rows = head.before = head.copied = 0

@@ -111,6 +111,8 @@ class Session:
         self._draining = False
         self._cancelling = 0
         self._segment = False
+        self._segment_runs = False
+        """Something that runs was relayed in the open segment."""
         self._flushed = False
         self._skipping = False
         self._ending: Refusal | None = None
@@ -322,7 +324,7 @@ class Session:
 
     def _take_sync(self, message: Message) -> None:
         self._send(message.raw, Entry(_SYNC))
-        self._segment = self._skipping = self._replies.skipping = False
+        self._segment = self._segment_runs = self._skipping = self._replies.skipping = False
 
     def _take_flush(self, message: Message) -> None:
         self._put(message.raw)
@@ -422,6 +424,7 @@ class Session:
             steady=self._replies.expected.only_prepare,
             portal=portal,
             origin=0 if moment is _AT_PARSE else prepared.origin,
+            behind=self._segment_runs,
         )
 
     def _ask_for(  # noqa: PLR0913  # the parts of one request
@@ -494,6 +497,7 @@ class Session:
             entry.copies_in = any(isinstance(control, CopyIn) for control in allow.controls)
         self._send(waiting.message.raw, entry)
         self._segment = waiting.request.moment not in _SIMPLE
+        self._segment_runs = self._segment and (self._segment_runs or waiting.request.moment is _AT_EXECUTE)
         if self._replies.limited is entry:
             self._flush_segment()
 
@@ -580,6 +584,8 @@ class Session:
             return
         name = _QUESTION_NAME
         text = name.decode()
+        # one that failed behind its Parse has left the name: its own Close was skipped
+        self._send(frontend.close_statement(name), Entry(Awaits.CLOSE, name=text, hidden=True))
         self._send(
             frontend.parse(name, question.text, question.parameter_types), Entry(Awaits.PARSE, name=text, hidden=True)
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
+import psycopg
 import pytest
 
 from pgguard.lab.lab import Lab, Plan
@@ -55,18 +56,105 @@ def test_the_estimate_is_that_of_the_rows_read_or_touched(estimated: Lab, few: s
     assert "42501" in refused.stderr
 
 
-async def test_inside_an_open_segment_it_cannot_be_asked_for_and_the_reason_says_so(
-    estimated: Lab, monkeypatch: pytest.MonkeyPatch
-):
-    """asyncpg sends no Sync between a Parse and its Bind: the Parse is let through, and the Bind fails closed."""
+@pytest.fixture
+def as_dora(estimated: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in estimated.environment("dora").items():
         if name.startswith("KRB5"):
             monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def psycopg_of_dora(estimated: Lab, as_dora: None) -> Iterator[psycopg.Connection]:
+    proxy = estimated.proxy
+    with psycopg.connect(
+        host=proxy.host,
+        port=proxy.port,
+        user="dora",
+        dbname="shop",
+        krbsrvname="postgres",
+        gssencmode="prefer",
+        autocommit=True,
+    ) as connection:
+        yield connection
+
+
+async def test_it_is_for_the_values_that_asyncpg_binds(estimated: Lab, as_dora: None):
+    """asyncpg sends no Sync between a Parse and its Bind: inside that segment the estimate was unknown."""
     async with connected(estimated, "dora") as connection:
-        prepared = await connection.prepare("select id from sales.orders where id = $1")
-        with pytest.raises(asyncpg.InsufficientPrivilegeError, match=r"sales\.orders"):
-            await prepared.fetch(1)
+        prepared = await connection.prepare("select id from sales.orders where id = any($1::int[])")
+        for _ in range(7):  # beyond five, the server itself would plan without the values
+            assert [row["id"] for row in await prepared.fetch([1])] == [1]
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match=r"sales\.orders"):
+                await prepared.fetch([1, 2, 3])
+        async with connection.transaction():
+            assert await connection.fetchval("select id from sales.orders where id = $1", 1) == 1
+            assert await connection.execute("update sales.orders set total = $1 where id = $2", 1, 1) == "UPDATE 1"
+        async with connection.transaction():
+            (row,) = [row async for row in connection.cursor("select id from sales.orders where id = $1", 1)]
+            assert row["id"] == 1
+
+
+def test_it_is_for_the_values_that_psycopg_binds(psycopg_of_dora: psycopg.Connection):
+    few, many = "select id from sales.orders where id = %s", "select id from sales.orders where id > %s"
+    for prepare in (False, True):
+        assert psycopg_of_dora.execute(few, (1,), prepare=prepare).fetchall() == [(1,)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="orders"):
+            psycopg_of_dora.execute(many, (0,), prepare=prepare)
+    with psycopg_of_dora.transaction(), psycopg_of_dora.cursor("few") as cursor:
+        cursor.execute(few, (1,))
+        assert cursor.fetchall() == [(1,)]
+    with (
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="orders"),
+        psycopg_of_dora.transaction(),
+        psycopg_of_dora.cursor("many") as cursor,
+    ):
+        cursor.execute(many, (0,))
+
+
+def test_what_the_planner_finds_wrong_is_the_statements_own_error(estimated: Lab, psycopg_of_dora: psycopg.Connection):
+    """The question that failed kept its name in the database, so that every later one of the session failed, too."""
+    done = run_psql(
+        estimated, "dora", "select id from sales.orders where id = 1/0", "select id from sales.orders where id = 1"
+    )
+    assert ("22012" in done.stderr, done.stdout) == (True, "1\n")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        psycopg_of_dora.execute("select id from sales.orders where id = 1 / %s::int", (0,))
+    assert psycopg_of_dora.execute("select id from sales.orders where id = %s", (1,)).fetchall() == [(1,)]
+
+
+def test_behind_another_statement_of_a_pipeline_it_cannot_be_asked_for(
+    estimated: Lab, psycopg_of_dora: psycopg.Connection
+):
+    one = "select id from sales.orders where id = %s"
+    with psycopg_of_dora.pipeline() as pipeline:
+        first = psycopg_of_dora.execute(one, (1,))
+        pipeline.sync()
+        second = psycopg_of_dora.execute(one, (2,))
+        pipeline.sync()
+    assert [first.fetchall(), second.fetchall()] == [[(1,)], [(2,)]]
+    with (  # noqa: PT012  # the pipeline is the test
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="orders"),
+        psycopg_of_dora.pipeline(),
+    ):
+        psycopg_of_dora.execute("select 1")
+        psycopg_of_dora.execute(one, (1,))
     assert "the planner's estimate could not be asked for" in estimated.audit.read_text()
+
+
+def test_a_cursor_is_read_on_by_the_estimate_of_its_query(estimated: Lab):
+    few = "declare c cursor for select id from sales.orders where id = 1"
+    done = run_psql(estimated, "dora", "begin", few, "fetch all from c", "commit")
+    assert (done.stderr, done.stdout.split()) == ("", ["BEGIN", "DECLARE", "CURSOR", "1", "COMMIT"])
+    done = run_psql(estimated, "dora", "begin", few.replace("=", ">"), "rollback")
+    assert '"one-at-a-time"' in done.stderr
+
+
+def test_no_function_in_the_arguments_of_an_execute_runs_for_it(estimated: Lab):
+    """EXPLAIN EXECUTE evaluates them: the estimate is unknown, and the rule on it holds."""
+    prepare = "prepare p(int) as select id from sales.orders where id = $1"
+    done = run_psql(estimated, "dora", prepare, "execute p(1)")
+    assert '"one-at-a-time"' in done.stderr
+    assert "42501" in done.stderr
 
 
 def test_in_a_failed_transaction_the_database_says_so(estimated: Lab):
