@@ -44,7 +44,8 @@ class LoginRefused(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t
 class DecisionMade(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="decision"):
     """Written before the statement is relayed. `effect` is what came of it, `decision` how the rules came to it.
 
-    `binary`: which of the values were bound in binary, and are written in hexadecimal.
+    `binary`: which of the values were bound in binary, and are written in hexadecimal. `types`: the OIDs of the types
+    that the client declared for them, 0 where it left one to the server.
     `error`: the SQLSTATE and message of a statement that was refused before any rule was asked. `refers`: the ids of
     the records of the Parse, PREPARE or DECLARE that brought what it binds, executes or fetches. `redact`: what the
     rules asked to leave out of it; None left that to the audit's settings.
@@ -63,6 +64,7 @@ class DecisionMade(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t
     error: str | None = None
     values: tuple[str | None, ...] = ()
     binary: tuple[int, ...] = ()
+    types: tuple[int, ...] = ()
     refers: tuple[str, ...] = ()
     redact: Redaction | None = None
 

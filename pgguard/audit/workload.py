@@ -2,6 +2,10 @@
 
 Only what was allowed is run. A Parse runs nothing, and an Execute that has a record of its own goes on with what its
 Bind began: statements are taken from queries and Binds.
+
+Where nothing may be changed, a statement is run only if it plainly reads: a SELECT or SHOW whose accesses read, and
+whose functions are among the harmless ones. A read-only transaction is not enough: a function may write to another
+server, to a file, or to what no transaction holds.
 """
 
 from collections import Counter
@@ -10,20 +14,38 @@ from collections.abc import Iterable
 import msgspec
 
 from pgguard.audit.records import DecisionMade, Record, StatementEnded
+from pgguard.model.access import Access, Kind, Privilege
+from pgguard.model.context import Context
 from pgguard.model.control import CopyIn
 from pgguard.model.decision import Effect, Redaction
+from pgguard.model.facts import Facts
+from pgguard.policy.decide import decide
+from pgguard.policy.rule_set import RuleSet
+
+_READING = frozenset(
+    {
+        (Privilege.SELECT, Kind.TABLE),
+        (Privilege.SELECT, Kind.SEQUENCE),
+        (Privilege.SHOW, Kind.SETTING),
+        (Privilege.USAGE, Kind.SCHEMA),
+        (Privilege.USAGE, Kind.TYPE),
+    }
+)
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One statement. `at`: seconds since the workload began. `binary`: which of the values were bound in binary, and
-    are written in hexadecimal. `sqlstate`: how it failed then, None where it did not.
+    """One statement. `at`: seconds since the workload began. `bound`: it was prepared and bound, else it came as a
+    simple Query. `binary`: which of the values were bound in binary, and are written in hexadecimal. `types`: those
+    declared for the values, by OID. `sqlstate`: how it failed then, None where it did not.
     """
 
     at: float
     id: str
     text: str
+    bound: bool = False
     values: tuple[str | None, ...] = ()
     binary: tuple[int, ...] = ()
+    types: tuple[int, ...] = ()
     sqlstate: str | None = None
 
 
@@ -49,8 +71,8 @@ class Workload(msgspec.Struct):
         return most
 
 
-def workload_of(records: Iterable[Record], *, read_only: bool) -> Workload:
-    """`read_only`: only statements that plainly change nothing."""
+def workload_of(records: Iterable[Record], *, harmless: RuleSet | None) -> Workload:
+    """`harmless`: only statements that plainly change nothing, and call only functions that these rules allow."""
     made: list[DecisionMade] = []
     failed: dict[str, str] = {}
     left_out: Counter[str] = Counter()
@@ -59,7 +81,7 @@ def workload_of(records: Iterable[Record], *, read_only: bool) -> Workload:
             failed[record.id] = record.sqlstate
         if not isinstance(record, DecisionMade) or record.moment not in {"query", "bind", "function_call"}:
             continue
-        reason = _left_out(record, read_only=read_only)
+        reason = _left_out(record, harmless)
         if reason is None:
             made.append(record)
         else:
@@ -68,13 +90,20 @@ def workload_of(records: Iterable[Record], *, read_only: bool) -> Workload:
     sessions: dict[str, list[Step]] = {}
     for record in made:
         step = Step(
-            record.context.at - began, record.id, record.text, record.values, record.binary, failed.get(record.id)
+            at=record.context.at - began,
+            id=record.id,
+            text=record.text,
+            bound=record.moment == "bind",
+            values=record.values,
+            binary=record.binary,
+            types=record.types,
+            sqlstate=failed.get(record.id),
         )
         sessions.setdefault(record.session, []).append(step)
     return Workload(sessions, left_out)
 
 
-def _left_out(record: DecisionMade, *, read_only: bool) -> str | None:
+def _left_out(record: DecisionMade, harmless: RuleSet | None) -> str | None:
     """Why a statement is not run again."""
     if record.effect is not Effect.ALLOW:
         return "denied, or held"
@@ -84,6 +113,23 @@ def _left_out(record: DecisionMade, *, read_only: bool) -> str | None:
         return "COPY FROM STDIN: its data is not in the log"
     if record.redact in {Redaction.HASH, Redaction.DROP}:
         return "redacted: its constants and values are not in the log"
-    if read_only and not all(facts.reads_only for facts in record.facts):
+    return None if harmless is None else _changes(record, harmless)
+
+
+def _changes(record: DecisionMade, harmless: RuleSet) -> str | None:
+    """What a statement changes, or may change."""
+    if not record.facts or not all(facts.reads_only for facts in record.facts):
         return "changes something, or may"
+    if len(record.facts) > 1:
+        return "several statements in one string"
+    (facts,) = record.facts
+    for access in facts.accesses:
+        if (access.privilege, access.kind) not in _READING and not _is_harmless(access, harmless, record.context):
+            return f"may change something: {access.privilege} on {access.kind} {access.object}"
     return None
+
+
+def _is_harmless(access: Access, harmless: RuleSet, context: Context) -> bool:
+    if access.privilege is not Privilege.EXECUTE:
+        return False
+    return decide(harmless, (Facts("SELECT", (access,)),), context).effect is Effect.ALLOW

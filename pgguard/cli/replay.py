@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import click
 import msgspec
+import psycopg
 
 from pgguard.audit.files import all_files
 from pgguard.audit.reading import AuditUnreadable, records
@@ -17,9 +17,11 @@ from pgguard.audit.redecide import redecide_files
 from pgguard.audit.rerun import Measured, run
 from pgguard.audit.workload import Workload, workload_of
 from pgguard.cli import _replay
+from pgguard.policy.load import load
 from pgguard.policy.problems import RulesInvalid
 from pgguard.policy.rule_set import RuleSet
-from pgguard.runtime.rulebook import load_rules
+from pgguard.runtime.rulebook import load_rules, read_baseline
+from pgguard.sql.shape import shape_of_text
 
 _LOG = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -107,8 +109,9 @@ def _speed(written: str) -> float | None:
 
 
 def _workload(files: list[Path], *, read_only: bool) -> Workload:
+    harmless = load([], read_baseline(None), shape_of_text) if read_only else None
     try:
-        return workload_of(records(files), read_only=read_only)
+        return workload_of(records(files), harmless=harmless)
     except AuditUnreadable as error:
         raise click.ClickException(str(error)) from error
 
@@ -137,7 +140,7 @@ def _measure(number: int, running: Coroutine[Any, Any, Measured]) -> Measured:
     """Run it; a target that lets no session in is told by its number: its DSN may hold a password."""
     try:
         return asyncio.run(running)
-    except* (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as group:
+    except* psycopg.Error as group:
         first: BaseException = group
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]

@@ -373,6 +373,7 @@ class Approval:
             error=error,
             values=_values(request),
             binary=_binary_ones(request),
+            types=request.parameter_types,
             redact=redaction_of(self._house.rulebook.current, statements, decision),
             refers=tuple(f"{self._login.session}-{number}" for number in self._origins(request, statements)),
         )
