@@ -46,6 +46,13 @@ _UNRECORDED = Refusal(SqlState.DISK_FULL, "the statement could not be recorded, 
 
 Steps = Generator[Wait, Any, Refusal | None]
 
+# constants of their own: see session.expected.Awaits
+_AT_PARSE, _AT_BIND, _AT_EXECUTE = Moment.PARSE, Moment.BIND, Moment.EXECUTE
+_WORDS = {moment: moment.value for moment in Moment}
+_IDLE = TransactionStatus.IDLE
+_ALLOW = Effect.ALLOW
+_SKIPPED, _NOT_ASKED = Unknown.SKIPPED, Unknown.NOT_ASKED
+
 
 class Approval:
     """Judges one session's statements. `database`: its connection there; `tell`: a notice."""
@@ -66,6 +73,7 @@ class Approval:
         self._bound: _Bound | None = None
         self._holding = Holding(house, login, database, tell)
         self._recent = RecentDecisions()
+        self._observes = house.observes(login.database)
         self.running = RunningStatements()
 
     def audit_id(self, request: Request) -> str:
@@ -83,20 +91,20 @@ class Approval:
 
     def _unsure(self, statements: tuple[Facts, ...]) -> Refusal | None:
         """Why nothing may run now, though the session stays. What ends a transaction always passes."""
-        if self._observing() or all(_ends_transaction(facts) for facts in statements):
+        if self._observes or all(_ends_transaction(facts) for facts in statements):
             return None
         return unsure(self._house.config.directory, self._house.directory, self._login.user)
 
     def lost(self, number: int) -> bool:
         """Whether a statement that was allowed and still runs would be denied now, by the groups its user now has."""
         running = self.running.of(number)
-        if running is None or self._observing():
+        if running is None or self._observes:
             return False
         return self._now(running, running.statements).effect is Effect.DENY
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool:
         """Whether the rules let the user read what the error of a statement shows of a row."""
-        if self._observing():
+        if self._observes:
             return True
         running = self.running.of(number)
         shown = shown_by(error, self._understanding.catalog())
@@ -110,6 +118,39 @@ class Approval:
         groups = None if membership is None else membership.groups
         context = msgspec.structs.replace(running.context, groups=groups)
         return decide(self._house.rulebook.current, statements, context)
+
+    # what is known is judged at once
+
+    def at_once(self, request: Request) -> Allow | Refuse | None:
+        """The verdict on a statement that is known and was allowed in the same circumstances; None for any other.
+
+        # INVARIANT: what this allows `approve` would allow, and has recorded as `approve` would have.
+        """
+        began = time.perf_counter()
+        bound = self._judged_at_bind(request)
+        if self.barred() is not None:
+            return None
+        if bound is not None:
+            self.running.begin(request.number, self.running.of(bound.request.number))
+            verdict: Allow | Refuse = Allow(bound.controls, bound.max_rows)
+        else:
+            self._notice(request)
+            judged = self._judged_before(request)
+            if judged is None:
+                return None
+            record = self._record(request, _ALLOW, judged.context, judged.statements, judged.decision)
+            unwritten = self._write(record)
+            verdict = self._released(request, judged) if unwritten is None else Refuse(unwritten, record.id)
+        self._house.metrics.latency.observe(time.perf_counter() - began)
+        return verdict
+
+    def _judged_before(self, request: Request) -> Held | None:
+        """The decision that is still good for a request, where that allows it; None where it must be judged anew."""
+        if self._house.audit.waits:
+            return None
+        statements = self._understanding.known(request)
+        judged = None if statements is None else self._recent.find(statements, self._circumstances(request))
+        return judged if judged is not None and judged.decision.effect is _ALLOW else None
 
     # the flow
 
@@ -125,13 +166,13 @@ class Approval:
         barred = self.barred()
         if barred is not None:
             return (yield from self._refuse_unjudged(request, barred, terminate=True))
-        bound = self._judged_at_bind(request)
-        if bound is not None:
-            self.running.begin(request.number, self.running.of(bound.request.number))
-            return Allow(bound.controls, bound.max_rows)
-        if request.quiet and request.status is TransactionStatus.IDLE and not request.segment:
-            self._holding.coverage.end_transaction()
+        self._notice(request)
         return (yield from self._judge_anew(request, names))
+
+    def _notice(self, request: Request) -> None:
+        """What the moment of a request tells: no transaction is open, and what was approved within one is over."""
+        if request.quiet and request.status is _IDLE and not request.segment:
+            self._holding.coverage.end_transaction()
 
     def _judge_anew(self, request: Request, names: Names) -> Flow:
         """Decide, and where people must be asked, decide again when they have answered."""
@@ -188,7 +229,7 @@ class Approval:
     def _waits(self, request: Request, judged: Held) -> bool:
         """Whether it is held. A Parse or PREPARE runs nothing and has no values yet: what it names is, when it runs."""
         prepares = request.moment is Moment.PARSE or all(isinstance(one.control, Prepare) for one in judged.statements)
-        return judged.decision.effect is Effect.HOLD and not prepares and not self._observing()
+        return judged.decision.effect is Effect.HOLD and not prepares and not self._observes
 
     def _decide(self, request: Request, names: Names) -> Generator[Ask | Wait, Any, Held | Refuse]:
         """What the statement means, and what the rules say to that."""
@@ -243,7 +284,7 @@ class Approval:
     def _conclude(self, request: Request, judged: Held, granted: Grant | None = None) -> Flow:
         """Record the decision, and carry it out; one that was held has been approved by now."""
         decision = judged.decision
-        denied = decision.effect is Effect.DENY and not self._observing()
+        denied = decision.effect is Effect.DENY and not self._observes
         effect = Effect.DENY if denied else Effect.ALLOW
         audit_id = self.audit_id(request)
         record = self._record(request, effect, judged.context, judged.statements, decision)
@@ -253,21 +294,26 @@ class Approval:
         if effect is Effect.DENY:
             hide = self._house.config.rules.hide_unknown
             return Refuse(refusal_of(decision, audit_id, hide_unknown=hide), audit_id)
-        self._understanding.relayed(request, judged.statements)
-        if request.moment is not Moment.PARSE:
-            self._holding.coverage.relayed(judged.statements)
+        return self._released(request, judged, granted)
+
+    def _released(self, request: Request, judged: Held, granted: Grant | None = None) -> Allow:
+        """It is allowed and recorded, and goes on to the database."""
+        statements = judged.statements
+        self._understanding.relayed(request, statements)
+        if request.moment is not _AT_PARSE:
+            self._holding.coverage.relayed(statements)
         if granted is not None:
             self._holding.use(granted, request, judged)
-        running = Running(audit_id, time.monotonic(), judged.statements, judged.context)
-        self.running.begin(request.number, running)
-        controls = tuple(facts.control for facts in judged.statements)
-        max_rows = None if self._observing() else decision.max_rows
-        if request.moment is Moment.BIND:
+        self.running.begin(
+            request.number, Running(self.audit_id(request), time.monotonic(), statements, judged.context)
+        )
+        controls = tuple([facts.control for facts in statements])
+        if not any(controls):
+            controls = ()
+        max_rows = None if self._observes else judged.decision.max_rows
+        if request.moment is _AT_BIND:
             self._bound = _Bound(request, controls, max_rows, judged.stamp)
-        return Allow(controls, max_rows, touched_by_named(judged.statements))
-
-    def _observing(self) -> bool:
-        return self._house.observes(self._login.database)
+        return Allow(controls, max_rows, touched_by_named(statements) if controls else ())
 
     # a Bind and the Execute right behind it are one statement
 
@@ -279,7 +325,7 @@ class Approval:
     def _judged_at_bind(self, request: Request) -> "_Bound | None":
         """What an Execute was judged and recorded as at its Bind, a moment ago and under the same rules; else None."""
         bound, self._bound = self._bound, None
-        if bound is None or request.moment is not Moment.EXECUTE:
+        if bound is None or request.moment is not _AT_EXECUTE:
             return None
         same = (
             request.number == bound.request.number + 1
@@ -363,7 +409,7 @@ class Approval:
             at=timestamp(),
             id=self.audit_id(request),
             session=self._login.session,
-            moment=request.moment.value,
+            moment=_WORDS[request.moment],
             text=request.text.decode("utf-8", "backslashreplace"),
             effect=effect,
             context=context,
@@ -375,13 +421,15 @@ class Approval:
             binary=_binary_ones(request),
             types=request.parameter_types,
             redact=redaction_of(self._house.rulebook.current, statements, decision),
-            refers=tuple(f"{self._login.session}-{number}" for number in self._origins(request, statements)),
+            refers=tuple([f"{self._login.session}-{number}" for number in self._origins(request, statements)]),
         )
 
     def _origins(self, request: Request, statements: tuple[Facts, ...]) -> list[int]:
         """The requests that prepared or declared what this one runs by name, itself left out."""
         found, here = {request.origin}, set[str]()
         for facts in statements:
+            if facts.control is None:
+                continue
             match facts.control:
                 case Prepare(name=name) | DeclareCursor(name=name):
                     here.add(name)
@@ -398,11 +446,19 @@ class Approval:
     def _append(self, record: DecisionMade) -> Steps:
         """Write the record, and wait until it is as durable as configured; the refusal where that cannot be done."""
         audit = self._house.audit
+        if not audit.waits:
+            return self._write(record)
         try:
-            if audit.waits:
-                yield Wait(audit.commit(record))
-            else:
-                audit.append(record)
+            yield Wait(audit.commit(record))
+        except AuditUnavailable as error:
+            return self._unrecorded(error)
+        self._house.metrics.decided(record)
+        return None
+
+    def _write(self, record: DecisionMade) -> Refusal | None:
+        """The same where nothing is to be waited for."""
+        try:
+            self._house.audit.append(record)
         except AuditUnavailable as error:
             return self._unrecorded(error)
         self._house.metrics.decided(record)
@@ -441,15 +497,17 @@ def _ends_transaction(facts: Facts) -> bool:
 
 
 def _block(request: Request) -> bool | None:
-    return request.status is not TransactionStatus.IDLE if request.quiet or request.steady else None
+    return request.status is not _IDLE if request.quiet or request.steady else None
 
 
 def _estimate(request: Request) -> Unknown:
-    return Unknown.SKIPPED if request.moment is Moment.PARSE else Unknown.NOT_ASKED
+    return _SKIPPED if request.moment is _AT_PARSE else _NOT_ASKED
 
 
 def _values(request: Request) -> tuple[str | None, ...]:
     """The bound values as text, or hexadecimal where they are binary; what of them is kept is the audit's business."""
+    if 1 not in request.formats:
+        return tuple([None if one is None else one.decode("utf-8", "backslashreplace") for one in request.parameters])
     return tuple(
         None
         if value is None

@@ -118,12 +118,16 @@ class Connection:
         self._pump()
 
     def _pump(self) -> None:
-        output = self.session.take_client()
-        if self._trace is not None:
-            self._trace.to_client(output)
-        self._client.write_all(output)
-        self._database.endpoint.write_all(self.session.take_server())
-        for event in self.session.take_events():
+        session = self.session
+        output = session.take_client()
+        if output:
+            if self._trace is not None:
+                self._trace.to_client(output)
+            self._client.write_all(output)
+        output = session.take_server()
+        if output:
+            self._database.endpoint.write_all(output)
+        for event in session.take_events():
             match event:
                 case Outcome():
                     self._outcome(event)

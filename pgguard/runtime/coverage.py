@@ -117,6 +117,8 @@ class Coverage:
 
     def relayed(self, statements: Sequence[Facts]) -> None:
         """These go on to the database: what they may end is over."""
+        if not (self._reaches or self._cursors or self._portals):
+            return
         if _ends_transaction(statements):
             self.end_transaction()
         for facts in statements:
@@ -129,6 +131,8 @@ class Coverage:
                     pass
 
     def end_transaction(self) -> None:
+        if not (self._reaches or self._cursors or self._portals):
+            return  # as nearly always
         self._reaches = [one for one in self._reaches if one.until is not None]
         self._cursors.clear()
         self._portals.clear()

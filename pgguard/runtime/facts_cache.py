@@ -22,14 +22,15 @@ class FactsCache(Generic[_V]):
         self._entries: OrderedDict[tuple[str, object], tuple[int, _V]] = OrderedDict()
         self.hits = 0
         self.misses = 0
+        """Statements that had to be analysed, as whoever analyses them counts."""
 
     def get(self, text: str, scope: object, generation: int) -> _V | None:
         """The value of this text in this scope, if it was put under this generation of the catalog."""
-        entry = self._entries.get((text, scope))
+        key = (text, scope)
+        entry = self._entries.get(key)
         if entry is None or entry[0] != generation:
-            self.misses += 1
             return None
-        self._entries.move_to_end((text, scope))
+        self._entries.move_to_end(key)
         self.hits += 1
         return entry[1]
 

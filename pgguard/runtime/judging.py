@@ -2,8 +2,9 @@
 
 Theory of operation. `Approval.approve` (approval.py) is a generator: it reads from top to bottom like a decision that
 needs nobody, yields an `Ask` where the session's database must answer first, and a `Wait` where something else must
-happen (a catalog refresh, a person's approval); it returns `Allow` or `Refuse`. A known statement yields nothing, and
-is judged within one call. Only one request of a session waits at a time: what follows waits behind it.
+happen (a catalog refresh, a person's approval); it returns `Allow` or `Refuse`. A statement that is known, and was
+decided in the same circumstances, takes no generator: `Approval.at_once` is asked first. Only one request of a session
+waits at a time: what follows waits behind it.
 
 # INVARIANT: whatever goes wrong in a judgement ends in a Refuse (design, section 2: it fails closed).
 """
@@ -30,6 +31,10 @@ Flow = Generator[Ask | Wait, Any, Allow | Refuse]
 
 
 class Approver(Protocol):
+    def at_once(self, request: Request) -> Allow | Refuse | None:
+        """The verdict on what is known, in circumstances that are known; None where `approve` must find it."""
+        ...
+
     def approve(self, request: Request, names: Names) -> Flow: ...
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool: ...
@@ -49,6 +54,12 @@ class SessionJudge:
         self._waiting: asyncio.Future[Any] | None = None
 
     def judge(self, request: Request, names: Names) -> Verdict:
+        try:
+            verdict = self._approver.at_once(request)
+        except Exception as error:  # noqa: BLE001  # INVARIANT: whatever was raised, the statement is refused
+            return self._failed(request, error)
+        if verdict is not None:
+            return verdict
         self._flow = self._approver.approve(request, names)
         return self._advance(request, None)
 
@@ -80,13 +91,16 @@ class SessionJudge:
             return verdict
         except Exception as error:  # noqa: BLE001  # INVARIANT: whatever was raised, the statement is refused
             self._flow = None
-            _log.exception("judgement of statement %d failed; it is refused", request.number)
-            return self._approver.failed(request, error)
+            return self._failed(request, error)
         if isinstance(step, Ask):
             return step
         self._waiting = asyncio.ensure_future(step.until)
         self._waiting.add_done_callback(lambda done: self._continue(request, done))
         return Later()
+
+    def _failed(self, request: Request, error: Exception) -> Refuse:
+        _log.error("judgement of statement %d failed; it is refused", request.number, exc_info=error)
+        return self._approver.failed(request, error)
 
     def _continue(self, request: Request, done: asyncio.Future[Any]) -> None:
         self._waiting = None

@@ -11,6 +11,7 @@ with the error that PostgreSQL would give.
 import asyncio
 import operator
 from collections.abc import Generator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -47,6 +48,15 @@ _EFFORT = 3_000
 
 _NAMING = (Prepare, DeclareCursor, ExecutePrepared, FetchCursor)
 
+_BRINGS_TEXT = frozenset({Moment.QUERY, Moment.PARSE})
+
+# constants of their own: see session.expected.Awaits
+_FUNCTION_CALL, _AT_PARSE = Moment.FUNCTION_CALL, Moment.PARSE
+_IDLE = TransactionStatus.IDLE
+
+_skeleton = lru_cache(maxsize=8)(skeleton)
+"""A statement that is not known is asked for more than once on its way."""
+
 
 class Unfit(Exception):  # noqa: N818  # a statement's fault, not the program's
     """The statement cannot be judged, and is refused for it."""
@@ -72,11 +82,14 @@ class Understanding:
         replication: Replication,
     ) -> None:
         self._replication = replication
+        self._replicates = replication is not Replication.NONE
         self._keeper = keeper
         self._cache = cache
         self._isolation = isolation
         self._limit = limit
         self._state: SessionState | None = None
+        self._scope = (keeper.database, Settings(()))
+        """What a text's facts depend on beside the catalog."""
         self._settled = False
         self._asked_inside = False
         """The last answer was given inside a transaction or an open segment: it is provisional."""
@@ -97,13 +110,38 @@ class Understanding:
 
     # from a request to facts
 
+    def known(self, request: Request) -> Facts_ | None:
+        """The facts of what a request runs, where they are here already; None where more is to be done to tell.
+
+        # INVARIANT: what this returns, `statements` would return, without asking anybody for anything.
+        """
+        text = request.text
+        if request.moment is _FUNCTION_CALL or self._replicates or len(text) > self._limit:
+            return None
+        if VOID in request.parameter_types:
+            return None
+        self._notice(request)
+        if self._own is not None or self._sees_own() or (request.moment in _BRINGS_TEXT and not reads_the_same(text)):
+            return None
+        try:
+            analysis = self._remembered(text.decode(), self._scope)
+        except UnicodeDecodeError:
+            return None
+        if not isinstance(analysis, Script) or (not self._settled and (self._own_ddl or analysis.needs_settings)):
+            return None
+        for facts in analysis.statements:
+            if isinstance(facts.control, _NAMING):
+                return None
+        self._uses = []
+        return self._as_prepared(request, analysis.statements)
+
     def statements(self, request: Request, names: Names) -> Steps:
         """The facts of what a request runs. Raises Unfit."""
-        if self._replication is not Replication.NONE:
+        if self._replicates:
             command = self._replication_command(request)
             if command is not None:
                 return (command,)
-        if request.moment is Moment.FUNCTION_CALL:
+        if request.moment is _FUNCTION_CALL:
             return (facts_of_call(request.function or 0, self._keeper.current),)
         self._notice(request)
         if len(request.text) > self._limit:
@@ -111,15 +149,19 @@ class Understanding:
                 SqlState.PROGRAM_LIMIT_EXCEEDED,
                 f"statement of {len(request.text)} bytes is longer than the {self._limit} that are allowed",
             )
-        if request.moment in {Moment.QUERY, Moment.PARSE} and not reads_the_same(request.text):
+        if request.moment in _BRINGS_TEXT and not reads_the_same(request.text):
             yield from self._check_lexer(request)
         self._uses = []
         found = yield from self._facts(request, _decode(request.text), request.parameter_types)
         found = yield from self._with_named(request, names, found)
+        return self._as_prepared(request, found)
+
+    def _as_prepared(self, request: Request, found: Facts_) -> Facts_:
+        """With all that a prepared statement may still mean; the same tuple where that is no more (recent.py)."""
         if request.meaning is None:
             return found
-        ever = tuple(self._as_ever(facts, request.meaning) for facts in found)
-        return found if all(map(operator.is_, ever, found)) else ever  # the same tuple is decided already (recent.py)
+        ever = tuple([self._as_ever(facts, request.meaning) for facts in found])
+        return found if all(map(operator.is_, ever, found)) else ever
 
     def _as_ever(self, facts: Facts, meaning: Meaning) -> Facts:
         """With all that the prepared statement has meant since its preparation: the database may still take it so."""
@@ -148,7 +190,7 @@ class Understanding:
 
     def _notice(self, request: Request) -> None:
         """What the moment of a request tells about the validity of the last answer."""
-        if self._asked_inside and self._dirty and not request.segment and request.status is TransactionStatus.IDLE:
+        if self._asked_inside and self._dirty and not request.segment and request.status is _IDLE:
             self._settled = False
         if self._generation != self._keeper.generation:
             self._generation = self._keeper.generation
@@ -171,7 +213,7 @@ class Understanding:
             return
         answers = yield Ask((SETTINGS_QUESTION,))
         try:
-            self._state = read_state(answers[0])
+            state = read_state(answers[0])
         except CannotTell as error:
             raise unfit(
                 SqlState.IN_FAILED_SQL_TRANSACTION,
@@ -179,6 +221,9 @@ class Understanding:
                 if isinstance(answers[0], Failed) and answers[0].sqlstate == SqlState.IN_FAILED_SQL_TRANSACTION
                 else f"the session's settings cannot be told: {error}",
             ) from error
+        self._state = state
+        settings = Settings(state.search_path, state.current_user, state.session_user, state.creates_in)
+        self._scope = (self._keeper.database, settings)
         self._settled = True
         self._asked_inside = request.status is not TransactionStatus.IDLE or request.segment or not request.quiet
         self._dirty = self._dirty and self._asked_inside
@@ -230,24 +275,28 @@ class Understanding:
 
     # analysis
 
+    def _remembered(self, text: str, scope: tuple[object, ...]) -> Analysis | None:
+        """What is known of a text, or of its skeleton, in this scope and under the common catalog."""
+        cache, generation = self._cache, self._keeper.generation
+        found = cache.get(text, scope, generation)
+        if found is None and len(text) <= _IN_LINE:
+            bones = _skeleton(text)
+            found = None if bones is None else cache.get(bones, scope, generation)
+            if found is not None:
+                cache.put(text, scope, generation, found)
+        return found
+
     def _analysis(self, text: str, voids: frozenset[int]) -> Generator[Ask | Wait, Any, Analysis]:
-        state = self._state
-        settings = (
-            Settings(())
-            if state is None
-            else Settings(state.search_path, state.current_user, state.session_user, state.creates_in)
-        )
         own = self._own is not None
-        catalog, generation, scope = self.catalog(), self._keeper.generation, (self._keeper.database, settings, voids)
-        found = None if own else self._cache.get(text, scope, generation)
+        settings = self._scope[1]
+        scope = (*self._scope, voids) if voids else self._scope
+        found = None if own else self._remembered(text, scope)
         if found is not None:
             return found
-        bones = skeleton(text) if not own and len(text) <= _IN_LINE else None
-        found = self._cache.get(bones, scope, generation) if bones is not None else None
-        if found is not None:
-            self._cache.put(text, scope, generation, found)
-            return found
-        found = analyze(text, catalog, settings, _EFFORT, voids) if len(text) <= _IN_LINE else None
+        catalog, generation = self.catalog(), self._keeper.generation
+        self._cache.misses += 1
+        short = len(text) <= _IN_LINE
+        found = analyze(text, catalog, settings, _EFFORT, voids) if short else None
         if found is None or _too_complex(found):
             try:
                 found = yield Wait(
@@ -255,9 +304,11 @@ class Understanding:
                 )
             except IsolatedWorkFailed as failed:
                 raise unfit(SqlState.STATEMENT_TOO_COMPLEX, f"statement could not be analysed: {failed}") from failed
-        if not own:
-            self._cache.put(text, scope, generation, found)
-        if bones is not None and isinstance(found, Script) and found.shareable:
+        if own:
+            return found
+        self._cache.put(text, scope, generation, found)
+        bones = _skeleton(text) if short and isinstance(found, Script) and found.shareable else None
+        if bones is not None:
             self._cache.put(bones, scope, generation, found)
         return found
 
@@ -339,7 +390,7 @@ class Understanding:
         """These statements go on to the database: what they may change is not known any more."""
         for meaning, accesses in self._uses:
             meaning.accesses = meaning.widened(accesses)
-        if request.moment is Moment.PARSE:
+        if request.moment is _AT_PARSE:
             return  # nothing runs yet
         for facts in statements:
             if isinstance(facts.control, Transaction):
