@@ -20,7 +20,7 @@ def doctor(path: Path, database: str, user: str) -> None:
         config = load_config(path)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
-    findings = [Finding("configuration", True, str(path)), *asyncio.run(examine(config, database, user))]
+    findings = [Finding("configuration", True, str(path)), *asyncio.run(examine(config, path, database, user))]
     for finding in findings:
         click.echo(f"{click.style('ok  ', fg='green') if finding.well else click.style('FAIL', fg='red')} ", nl=False)
         click.echo(f"{finding.check}: {finding.what}")

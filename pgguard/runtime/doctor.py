@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import asyncpg
 import gssapi
@@ -31,6 +32,7 @@ from pgguard.policy.problems import RulesInvalid
 from pgguard.runtime.backend import Databases, Unreachable
 from pgguard.runtime.config import Config
 from pgguard.runtime.rulebook import load_rules
+from pgguard.runtime.secret_files import exposed_files
 from pgguard.runtime.service_login import connect_as_service
 from pgguard.session.server_login import LoginFailed
 
@@ -49,9 +51,11 @@ class Finding(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
-async def examine(config: Config, database: str, user: str) -> list[Finding]:
-    """All checks. `database`: one to log in to; `user`: somebody the directory should know, or empty."""
-    findings = [*_kerberos(config), *_tls(config), *_audit(config), *_rules(config)]
+async def examine(config: Config, path: Path, database: str, user: str) -> list[Finding]:
+    """All checks. `path`: the configuration's own; `database`: one to log in to; `user`: somebody the directory should
+    know, or empty.
+    """
+    findings = [*_kerberos(config), *_tls(config), _secrets(config, path), *_audit(config), *_rules(config)]
     findings += [await _shipping(target) for target in config.audit.ship]
     findings += await _directories(config, user)
     findings += await _database(config, database, user)
@@ -124,6 +128,15 @@ def _expiry(settings: TlsSettings) -> Finding:
         return Finding("TLS", False, f'"{settings.certificate}" is not valid at this time', advice)
     what = f"the certificate ends in {int(left // _DAY)} days"
     return Finding("TLS", left > _EXPIRES_SOON, what, "" if left > _EXPIRES_SOON else advice)
+
+
+def _secrets(config: Config, path: Path) -> Finding:
+    exposed = exposed_files(config, path)
+    if exposed:
+        names = " ".join(f'"{file}"' for file in exposed)
+        advice = "make pgguard's account their owner and chmod them 600; who could read them has the secrets"
+        return Finding("secret files", False, f"everybody on this machine may read or change {names}", advice)
+    return Finding("secret files", True, "no keytab, key or password is open to everybody")
 
 
 def _audit(config: Config) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ def traced(open_lab: Lab, tmp_path: Path) -> Iterator[tuple[int, Path]]:
     text = open_lab.config.read_text().replace(f"port = {open_lab.proxy.port}\n", f"port = {port}\n")
     config.write_text(text.replace(str(open_lab.audit), str(tmp_path / "audit.jsonl")))
     config.chmod(0o600)
-    command = [sys.executable, "-m", "pgguard", "serve", "--trace", "--config", str(config)]
+    command = [sys.executable, "-m", "pgguard", "serve", "--trace", "--allow-root", "--config", str(config)]
     environment = {**TRANSPORTS["plain"], **open_lab.realm.environment(), "PATH": "/usr/bin:/bin"}
     with log.open("w") as out, subprocess.Popen(command, stderr=out, env=environment) as proxy:
         try:

@@ -33,7 +33,7 @@ def serve_with(lab: Lab, tmp_path: Path, *settings: str) -> subprocess.Completed
     config = tmp_path / "pgguard.toml"
     config.write_text(to_toml(sections))
     return subprocess.run(
-        [sys.executable, "-m", "pgguard", "serve", "--config", config],
+        [sys.executable, "-m", "pgguard", "serve", "--allow-root", "--config", config],
         env={**os.environ, **lab.realm.environment()},
         capture_output=True,
         text=True,

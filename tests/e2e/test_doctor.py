@@ -30,7 +30,9 @@ def _doctor(lab: Lab, tmp_path: Path, *settings: str, **variables: str) -> subpr
 
 
 def test_a_lab_that_is_well_passes_every_check(lab: Lab, tmp_path: Path, certificates: Certificates):
-    tls = (f"tls.certificate={certificates.certificate}", f"tls.key={certificates.key}")
+    key = tmp_path / "server.key"
+    key.write_bytes(certificates.key.read_bytes())
+    tls = (f"tls.certificate={certificates.certificate}", f"tls.key={key}")
     told = _doctor(lab, tmp_path, *tls)
     assert told.returncode == 0, told.stdout + told.stderr
     assert "FAIL" not in told.stdout
@@ -39,6 +41,7 @@ def test_a_lab_that_is_well_passes_every_check(lab: Lab, tmp_path: Path, certifi
     assert 'sessions as "alice"' in told.stdout
     assert "the keytab's key opens them" in told.stdout
     assert "the certificate ends in" in told.stdout
+    assert "ok   secret files: " in told.stdout
 
 
 def test_a_machine_that_cannot_note_the_tokens_it_has_seen_is_told(lab: Lab, tmp_path: Path):
@@ -64,7 +67,7 @@ def test_a_machine_that_cannot_note_the_tokens_it_has_seen_is_told(lab: Lab, tmp
             'audit target "syslog": ',
             "correct its [[audit.ship]]",
         ),
-        (("tls.certificate=/etc/hostname", "tls.key=/etc/hostname"), "TLS: ", "name a PEM certificate"),
+        (("tls.certificate=/etc/hostname", "tls.key=/nonexistent/server.key"), "TLS: ", "name a PEM certificate"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )
@@ -87,6 +90,13 @@ def test_a_directory_that_tells_of_no_changes_is_well_and_told_what_it_takes(lab
     assert told.returncode == 0, told.stdout
     assert "changes are found by polling, every 0.2 s" in told.stdout
     assert "overlay syncprov" in told.stdout
+
+
+def test_a_key_that_everybody_may_read_is_told(lab: Lab, tmp_path: Path, certificates: Certificates):
+    told = _doctor(lab, tmp_path, f"tls.certificate={certificates.certificate}", f"tls.key={certificates.key}")
+    assert told.returncode == 1
+    assert f'FAIL secret files: everybody on this machine may read or change "{certificates.key}"' in told.stdout
+    assert "chmod them 600" in told.stdout
 
 
 def test_a_kdc_out_of_reach_is_told_from_a_principal_it_does_not_know(lab: Lab, tmp_path: Path):

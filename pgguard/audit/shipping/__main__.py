@@ -15,6 +15,7 @@ import msgspec
 
 from pgguard.audit.settings import Target
 from pgguard.audit.shipping.shipper import Shipper
+from pgguard.hardening import harden
 
 _LAST_SECONDS = 3.0
 
@@ -35,6 +36,7 @@ def _read_settings() -> tuple[Path, tuple[Target, ...]]:
 
 
 def main() -> None:
+    harden()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # these are for pgguard, which then ends us
         signal.signal(number, signal.SIG_IGN)
     log, targets = _read_settings()
