@@ -31,7 +31,23 @@ def test_every_page_is_reached_from_the_readme():
 
 
 def test_every_dependency_is_named_with_its_reason():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     described = (ROOT / "docs" / "architecture.md").read_text()
-    names = [re.split(r"[\[<>=!~ ]", requirement)[0] for requirement in project["dependencies"]]
-    assert [name for name in names if f"`{name}`" not in described] == []
+    assert [name for name in _asked_for() if f"`{name}`" not in described] == []
+
+
+def test_every_dependency_is_pinned_by_hash():
+    locked = re.findall(
+        r"^([\w.-]+)==\S+ \\\n    --hash=sha256:", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+    )
+    assert [name for name in _asked_for() if name.lower() not in locked] == []
+
+
+def _asked_for() -> list[str]:
+    """What is needed to run, to develop and to build, by name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = (
+        project["project"]["dependencies"],
+        project["dependency-groups"]["dev"],
+        project["build-system"]["requires"],
+    )
+    return [re.split(r"[\[<>=!~ ]", requirement)[0] for group in groups for requirement in group]
