@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -209,10 +210,22 @@ READ_OTHERWISE = {"select 1_000": 16, "select 0x1F": 16, "select 1from people": 
 """What the parser of PostgreSQL 18 reads otherwise than a server before this version."""
 
 
+WITHOUT_TYPES = (b"json_array(integer, integer)", b"json_array")
+"""Syntax to the parser, an unknown function to a server before 16: pgguard has no argument types to write there."""
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_version_answers_as_without_pgguard(direct: psycopg.Connection, through: psycopg.Connection, step: str):
     expected = STEPS[step](direct)
-    assert STEPS[step](through) == expected
+    assert STEPS[step](through) == _without_types(expected)
+
+
+def _without_types(answer: Any) -> Any:
+    if isinstance(answer, bytes):
+        return answer.replace(*WITHOUT_TYPES)
+    if isinstance(answer, list | tuple):
+        return type(answer)(_without_types(one) for one in answer)
+    return answer
 
 
 def test_a_column_is_refused_in_each_version(through: psycopg.Connection):
