@@ -78,6 +78,9 @@ SCRIPTS = {
     "function calls": call(1317, b"four") + call(1317) + call(0) + Q(b"select 1"),
     "a function call in a failed transaction": Q(b"begin") + Q(b"select 1/0") + call(1317, b"a") + Q(b"rollback"),
     "a function call that is skipped": P(b"", b"selec") + call(1317, b"a") + S,
+    "void parameters": P(b"v", b"select date_trunc($1, $2, $3)", (25, 1184, 2278))
+    + B(b"", b"v", (b"day", b"2000-01-02 03:04", None)) + E(b"") + S
+    + P(b"", b"select date_trunc('day', $1::void, timestamp '2000-01-02 03:04')") + B(b"", b"", (None,)) + E(b"") + S,
     "large objects": Q(b"begin") + Q(b"select lo_create(777001)") + call(964, struct.pack("!I", 777001)) + Q(b"rollback"),
     "notices and settings": Q(b"do $$ begin raise notice 'told'; end $$") + Q(b"set timezone to 'Asia/Tokyo'")
     + Q(b"begin; set local timezone to 'UTC'") + Q(b"rollback"),

@@ -3,6 +3,7 @@ import java.io.StringReader;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.BatchUpdateException;
+import java.sql.CallableStatement;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.PreparedStatement;
@@ -10,6 +11,7 @@ import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Savepoint;
 import java.sql.Statement;
+import java.sql.Types;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -17,6 +19,7 @@ import java.util.Properties;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.postgresql.PGConnection;
+import org.postgresql.jdbc.PreferQueryMode;
 import org.postgresql.largeobject.LargeObject;
 
 /** pgjdbc with tickets by JAAS, as its users use it; each check on a fresh connection, named in PG* variables. */
@@ -46,6 +49,7 @@ final class Client {
             checks.put("notifications", Client::notifications);
         }
         checks.put("large objects, by function calls", Client::largeObjects);
+        checks.put("OUT parameters", Client::outParameters);
         checks.put("metadata", Client::metadata);
         checks.put("several statements and results", Client::severalResults);
         int passed = 0;
@@ -276,6 +280,25 @@ final class Client {
         }
         manager.unlink(oid);
         connection.commit();
+    }
+
+    /** Which pgjdbc sends as parameters of type void, for the database to drop from the call. */
+    private static void outParameters(Connection connection) throws Exception {
+        if (connection.unwrap(PGConnection.class).getPreferQueryMode() == PreferQueryMode.SIMPLE) {
+            return; // there pgjdbc writes NULL in their stead, and PostgreSQL knows no such function
+        }
+        run(connection, "create or replace function halves(whole int, out half int, out rest int) language sql"
+                + " as $$ select $1 / 2, $1 % 2 $$");
+        try (CallableStatement call = connection.prepareCall("{call halves(?, ?, ?)}")) {
+            call.registerOutParameter(2, Types.INTEGER);
+            call.registerOutParameter(3, Types.INTEGER);
+            for (int whole = 1; whole < 10; whole++) {
+                call.setInt(1, whole);
+                call.execute();
+                want(call.getInt(2), whole / 2);
+                want(call.getInt(3), whole % 2);
+            }
+        }
     }
 
     private static void metadata(Connection connection) throws Exception {
