@@ -13,13 +13,15 @@ import msgspec
 
 from pgguard.audit.records import DecisionMade, Record
 from pgguard.audit.settings import AuditSettings, Keeping
+from pgguard.model.access import Access, Kind, ObjectName
 from pgguard.model.control import DeclareCursor, Prepare
 from pgguard.model.decision import Redaction, strictest
 from pgguard.model.facts import Facts
-from pgguard.sql.literals import constants, replaced, secrets
+from pgguard.sql.literals import MASK, constants, masked, replaced, tells_login
 
-MASK = "'***'"
 _NEAR = re.compile(r' at or near "(.*)"', re.DOTALL)
+_QUOTED = re.compile(r'"([^"]*)"')
+_BY_SQLSTATE = re.compile(r"[0-9A-Z]{5}: ")
 _PLAIN = re.compile(r"[^\W\d]\w*|[^\w'\"]+")
 """A word or an operator: no constant, nor the beginning of one."""
 
@@ -45,8 +47,8 @@ class Redactor:
             values = tuple(self.value(v, bound) for v in values)
         if text is record.text and facts is record.facts and values is record.values:
             return record
-        error = record.error if text is record.text else _without_near(record.error)
-        return msgspec.structs.replace(record, text=text, values=values, facts=facts, error=error)
+        record = msgspec.structs.replace(record, text=text, values=values, facts=facts, error=_error(record, text))
+        return _without_logins(record)
 
     @staticmethod
     def _keeping(configured: Keeping, record: DecisionMade) -> Keeping:
@@ -57,9 +59,7 @@ class Redactor:
 
     def text(self, text: str, literals: Keeping) -> str:
         """The statement without its secrets, and with its constants as asked."""
-        hidden = secrets(text)
-        if hidden:
-            text = replaced(text, hidden, [MASK] * len(hidden))
+        text = masked(text)
         if literals == "keep":
             return text
         spans = constants(text)
@@ -90,6 +90,38 @@ class Redactor:
         return "#" + hmac.new(self._key, value.encode(), "sha256").hexdigest()[:16]
 
 
-def _without_near(error: str | None) -> str | None:
-    """The error of a text that has something to hide, without the part of the text that it shows."""
-    return error and _NEAR.sub(lambda near: near[0] if _PLAIN.fullmatch(near[1]) else f" at or near {MASK}", error)
+def _error(record: DecisionMade, text: str) -> str | None:
+    """The error of a record, without what it shows of the statement and the redacted text does not."""
+    error = record.error
+    if error is None or text is record.text:
+        return error
+    if _BY_SQLSTATE.match(error) is None:  # an error of pgguard's own, which may quote anything
+        return error.partition(":")[0]
+    error = _NEAR.sub(lambda near: near[0] if _PLAIN.fullmatch(near[1]) else f" at or near {MASK}", error)
+    return _QUOTED.sub(lambda quoted: quoted[0] if _shows(text, quoted[1]) else MASK, error)
+
+
+def _shows(text: str, name: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _without_logins(record: DecisionMade) -> DecisionMade:
+    """Without the names of objects that are commands with a password in them (COPY TO PROGRAM)."""
+    accesses = [access for facts in record.facts for access in facts.accesses]
+    if not any(_holds_login(access) for access in accesses):
+        return record
+    replace = msgspec.structs.replace
+    facts = tuple(replace(one, accesses=tuple(map(_without_login, one.accesses))) for one in record.facts)
+    decision = record.decision
+    if decision is not None:
+        decided = (replace(one, access=_without_login(one.access)) for one in decision.accesses)
+        decision = replace(decision, accesses=tuple(decided))
+    return replace(record, facts=facts, decision=decision)
+
+
+def _holds_login(access: Access) -> bool:
+    return access.kind is Kind.SERVER and tells_login(access.object.name)
+
+
+def _without_login(access: Access) -> Access:
+    return msgspec.structs.replace(access, object=ObjectName(MASK)) if _holds_login(access) else access

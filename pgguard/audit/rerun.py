@@ -11,6 +11,7 @@ it. It goes by the extended protocol, which takes one statement only: none can e
 """
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from contextlib import suppress
 import msgspec
 import psycopg
 from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgguard.audit.workload import Step, Workload
 
@@ -67,10 +69,7 @@ async def run(
 
     async def session(steps: list[Step]) -> None:
         await _until(steps[0], began, speed)
-        async with (
-            places,
-            await psycopg.AsyncConnection.connect(dsn, autocommit=True, client_encoding="utf8") as connection,
-        ):
+        async with places, await _connect(dsn) as connection:
             target = _Target(_Link(connection.pgconn), measured, read_only=read_only)
             for step in steps:
                 measured.late = max(measured.late, await _until(step, began, speed))
@@ -82,6 +81,13 @@ async def run(
             sessions.create_task(session(steps))
     measured.lasted = time.perf_counter() - began
     return measured
+
+
+async def _connect(dsn: str) -> psycopg.AsyncConnection:
+    """As psql would connect, Kerberos' encryption first: psycopg wants to be told of that."""
+    named = {**conninfo_to_dict(dsn), "client_encoding": "utf8"}
+    named.setdefault("gssencmode", os.environ.get("PGGSSENCMODE", "prefer"))
+    return await psycopg.AsyncConnection.connect(make_conninfo("", **named), autocommit=True)
 
 
 async def _until(step: Step, began: float, speed: float | None) -> float:

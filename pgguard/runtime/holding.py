@@ -29,6 +29,7 @@ from pgguard.runtime.judging import Wait
 from pgguard.runtime.login import Login
 from pgguard.runtime.settings_question import SessionState
 from pgguard.session.judgement import Names, Request
+from pgguard.sql.literals import masked
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Holding:
             session=self._login.session,
             requester=self._login.person,
             database=self._login.database,
-            text=record.text,
+            text=masked(record.text),
             values=record.values,
             accesses=_in_words(judged.statements),
             rows=f"{rows:g}" if isinstance(rows, float) else "",
@@ -222,9 +223,9 @@ def _named(statements: tuple[Facts, ...], names: Names) -> Iterator[tuple[str, s
     for facts in statements:
         match facts.control:
             case ExecutePrepared(name=name) if (prepared := names.prepared(name)) is not None:
-                yield f"prepared statement {name}", prepared.text.decode("utf-8", "backslashreplace")
+                yield f"prepared statement {name}", masked(prepared.text.decode("utf-8", "backslashreplace"))
             case FetchCursor(name=name) if (portal := names.portal(name)) is not None:
-                yield f"cursor {name}", portal.prepared.text.decode("utf-8", "backslashreplace")
+                yield f"cursor {name}", masked(portal.prepared.text.decode("utf-8", "backslashreplace"))
             case _:
                 pass
 

@@ -16,6 +16,11 @@ from typing import NamedTuple
 
 from pglast.parser import ParseError, scan
 
+from pgguard.model.secrecy import speaks_of_secrets
+
+MASK = "'***'"
+"""What stands for a secret."""
+
 _CONSTANTS = frozenset({"SCONST", "USCONST", "BCONST", "XCONST", "ICONST", "FCONST"})
 _STRINGS = frozenset({"SCONST", "USCONST", "BCONST", "XCONST"})
 _COMMENTS = frozenset({"SQL_COMMENT", "C_COMMENT"})
@@ -23,18 +28,14 @@ _SECRET_WORDS = frozenset({
     "password", "connection", "passwd", "sslpassword", "passphrase", "secret", "token", "api_key", "apikey",
     "scram_client_key", "scram_server_key",
 })  # fmt: skip
+_SECRET_ENDING = re.compile(r".*_(passw(or)?d|passphrase|secret|token|api_?key)", re.DOTALL)
+"""`api_token`, `db_password`: as a word that is one by itself."""
 _KEEPERS = frozenset({
     "crypt", "hmac", "digest", "encrypt", "encrypt_iv", "decrypt", "decrypt_iv", "pgp_sym_encrypt",
     "pgp_sym_encrypt_bytea", "pgp_sym_decrypt", "pgp_sym_decrypt_bytea", "pgp_pub_decrypt", "pgp_pub_decrypt_bytea",
 })  # fmt: skip
 """Functions that take a password, a key, or what is to be encrypted (PostgreSQL docs, pgcrypto)."""
 
-_SPEAKING = (
-    "passw", "passphrase", "secret", "token", "api_key", "apikey", "connection", "crypt", "hmac", "digest", "scram",
-)  # fmt: skip
-"""What a text has in it, in any case, that holds a secret; or the user and password of a URL."""
-_URL_LOGIN = re.compile(r"://[^\s'@]*:[^\s'@]*@")
-_SPEAKS_OF_SECRETS = re.compile("|".join((*_SPEAKING, _URL_LOGIN.pattern)), re.IGNORECASE)
 _CONNECTION_STRING = re.compile(r"(passw(or)?d\s*=)|(://[^\s'@/]*:[^\s'@]*@)", re.IGNORECASE)
 _SECRET_SETTING = re.compile(r"'([^']*[._])?(passw(or)?d|passphrase|secret|token|api_?key)'", re.IGNORECASE)
 _DOLLARS = re.compile(r"\$(\w*)\$(.*)\$\1\$", re.DOTALL)
@@ -62,17 +63,15 @@ def secrets(text: str) -> list[Span]:
     return list(_secrets(text, 0))
 
 
-def speaks_of_secrets(text: str) -> bool:
-    """Whether there may be a secret in a text: asked of each statement, and so answered without the regular expression
-    where letters have no case but the usual two.
-    """
-    if not text.isascii():
-        return _SPEAKS_OF_SECRETS.search(text) is not None
-    lower = text.lower()
-    for word in _SPEAKING:  # half the time of any()
-        if word in lower:
-            return True
-    return "://" in lower and _URL_LOGIN.search(lower) is not None
+def masked(text: str) -> str:
+    """The text without its secrets."""
+    hidden = secrets(text)
+    return replaced(text, hidden, [MASK] * len(hidden)) if hidden else text
+
+
+def tells_login(value: str) -> bool:
+    """Whether a string reads like a connection string with a password in it."""
+    return _CONNECTION_STRING.search(value) is not None
 
 
 def _secrets(text: str, depth: int) -> Iterator[Span]:
@@ -94,13 +93,17 @@ def _secrets(text: str, depth: int) -> Iterator[Span]:
         elif written == ")" and calls:
             calls.pop()
         if token.name in _STRINGS:
-            secret = before in _SECRET_WORDS or any(calls[-1:]) or _CONNECTION_STRING.search(written)
+            secret = _names_secret(before) or any(calls[-1:]) or _CONNECTION_STRING.search(written)
             yield from [Span(token.start, token.end + 1)] if secret else _inside(token.start, written, depth)
         name = written.strip('"').lower()
         if token.name not in {"ASCII_61", "TO", "ASCII_44"}:  # password = 'x', password to 'x', ('app.password', 'x')
             before = "password" if token.name in _STRINGS and _SECRET_SETTING.fullmatch(written) else name
         elif token.name == "ASCII_44" and before != "password":
             before = ""
+
+
+def _names_secret(word: str) -> bool:
+    return word in _SECRET_WORDS or _SECRET_ENDING.fullmatch(word) is not None
 
 
 def _inside(start: int, written: str, depth: int) -> Iterator[Span]:

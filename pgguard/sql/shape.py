@@ -34,8 +34,21 @@ _PLACES = frozenset(
 )  # fmt: skip
 """Where in the text a node stands: a longer constant before it moves it."""
 
-_CONSTANTS = frozenset({"conninfo", "payload", "comment", "label"})
-"""Texts that utility statements hold as they are, where a query would hold a constant."""
+_CONSTANTS = frozenset({
+    "conninfo", "payload", "comment", "label", "filename", "gid", "servertype", "version", "vals", "newVal", "oldVal",
+    "newValNeighbor", "for_encoding_name", "to_encoding_name",
+})  # fmt: skip
+"""What utility statements hold as it is, where a query would hold a constant."""
+
+_NUMBERS = (ast.Integer, ast.Float, ast.BitString)
+
+_NAMING = frozenset({"language", "volatility", "parallel", "owner", "template", "tablespace", "schema", "format"})
+"""Options whose values are names or words of the grammar; any other text is a constant."""
+
+_SWITCHES = frozenset({"true", "false", "on", "off"})
+"""What turns an option on and off: EXPLAIN (ANALYZE FALSE) is another statement than EXPLAIN (ANALYZE)."""
+
+_FETCH_ALL = (1 << 63) - 1
 
 _FOREIGN = (
     ast.CreateFdwStmt, ast.AlterFdwStmt, ast.CreateForeignServerStmt, ast.AlterForeignServerStmt,
@@ -49,9 +62,9 @@ _IGNORED = _PLACES | {"schemaname", "catalogname"}
 def _print(node: Any) -> str:
     """A canonical text of a tree: class names and what they hold, in order.
 
-    # INVARIANT: no password is in it: the audit records shapes whatever it leaves out of texts.
+    # INVARIANT: no constant is in it, and so no password: the audit records shapes whatever it leaves out of texts.
     """
-    if isinstance(node, (ast.A_Const, ast.ParamRef)):
+    if isinstance(node, (ast.A_Const, ast.ParamRef, *_NUMBERS)):
         return "?"
     if isinstance(node, ast.ColumnRef):
         last = (node.fields or ())[-1]
@@ -71,13 +84,22 @@ def _print(node: Any) -> str:
 
 def _held(node: ast.Node, attribute: str, value: Any) -> str:
     """What a node holds in one of its attributes, constants replaced."""
-    if attribute in _CONSTANTS and isinstance(value, str):
+    if attribute in _CONSTANTS or (attribute == "args" and isinstance(node, ast.CreateTrigStmt)):
         return "?"
-    if isinstance(node, ast.DefElem) and attribute == "arg" and node.defname == "password":
-        return "?"
-    if isinstance(node, ast.DefElem) and attribute == "arg" and node.defname == "as":
-        # the body of a DO block or function: it is what the statement is, and may hold anything
-        return hashlib.sha256(_print(value).encode()).hexdigest()
+    if attribute == "howMany":
+        return "all" if value == _FETCH_ALL else "?"
+    if isinstance(node, ast.DefElem) and attribute == "arg":
+        return _option(node.defname or "", value)
     if attribute == "options" and isinstance(node, _FOREIGN):
         return " ".join(f"{option.defname}=?" for option in value)
     return _print(value)
+
+
+def _option(name: str, value: Any) -> str:
+    """The value of an option."""
+    if name == "as":
+        # the body of a DO block or function: it is what the statement is, and may hold anything
+        return hashlib.sha256(_print(value).encode()).hexdigest()
+    text = value.sval or "" if isinstance(value, ast.String) else None
+    constant = text is not None and name not in _NAMING and text.lower() not in _SWITCHES
+    return "?" if constant or name in {"password", "tag"} else _print(value)

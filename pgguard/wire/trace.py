@@ -7,6 +7,7 @@ passwords, cancel keys and values (bound, copied, in rows) are left out: only th
 from collections.abc import Callable
 from enum import Enum
 
+from pgguard.model.secrecy import speaks_of_secrets
 from pgguard.wire import backend, frontend
 from pgguard.wire.constants import Authentication, Backend, Frontend
 from pgguard.wire.framing import ProtocolViolation
@@ -64,8 +65,8 @@ def describe(sender: Sender, raw: bytes) -> str:
 
 
 def _text(raw: bytes) -> str:
-    """Quoted, on one line; a text that may hold a password is left out."""
-    if b"password" in raw.lower():
+    """Quoted, on one line; a text that may hold a secret is left out."""
+    if speaks_of_secrets(raw.decode("utf-8", "replace")):
         return _LEFT_OUT
     text = raw[:_SHOWN].decode("utf-8", "backslashreplace")
     shown = "".join(c if c.isprintable() and c not in '"\\' else c.encode("unicode_escape").decode() for c in text)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from pgguard.audit.records import DecisionMade
 from pgguard.audit.redact import Redactor
 from pgguard.audit.settings import AuditSettings
+from pgguard.model import secrecy
 from pgguard.model.access import Access, ColumnNote, Kind, ObjectName, Privilege
 from pgguard.model.context import Context
-from pgguard.model.decision import Effect, Redaction
+from pgguard.model.decision import AccessDecision, Decision, Effect, Redaction
 from pgguard.model.facts import Facts
 from pgguard.policy.decide import decide
 from pgguard.policy.problems import RulesInvalid
@@ -45,6 +46,9 @@ def text_of(text, literals="keep"):
         "select set_config('app.password', 'geheim', false)",
         "set app.api_key = 'geheim'",
         "set session app.secret to 'geheim'",
+        "set app.api_token = 'geheim'",
+        "alter role r set \"app.db_password\" to 'geheim'",
+        "select * from accounts where reset_token = 'geheim'",
         "select crypt('geheim', gen_salt('bf'))",
         "select * from t where p = public.crypt(lower('geheim'), p)",
         "select pgp_sym_decrypt(x, 'geheim') from t",
@@ -75,6 +79,7 @@ _SECRETS = st.one_of(
     st.sampled_from(sorted(literals._SECRET_WORDS | literals._KEEPERS)),
     st.from_regex(literals._CONNECTION_STRING, fullmatch=True),
     st.from_regex(literals._SECRET_SETTING, fullmatch=True),
+    st.from_regex(literals._SECRET_ENDING, fullmatch=True),
 )
 """What makes the search take something for a secret: it does so for nothing else."""
 
@@ -82,13 +87,13 @@ _SECRETS = st.one_of(
 @given(st.text(), _SECRETS, _CASES, st.text())
 def test_the_quick_look_misses_nothing_that_the_search_finds(before, secret, case, after):
     """Each statement is looked at quickly, and searched only where that finds something."""
-    assert literals.speaks_of_secrets(before + case(secret) + after)
+    assert secrecy.speaks_of_secrets(before + case(secret) + after)
 
 
-@given(st.text() | st.text("https:/@'u "), st.sampled_from(["", *literals._SPEAKING]), st.text())
+@given(st.text() | st.text("https:/@'u "), st.sampled_from(["", *secrecy.SPEAKING]), st.text())
 def test_the_quick_look_is_the_regular_expression(before, word, after):
     text = before + word.upper() + after
-    assert literals.speaks_of_secrets(text) == bool(literals._SPEAKS_OF_SECRETS.search(text))
+    assert secrecy.speaks_of_secrets(text) == bool(secrecy._SPEAKS_OF_SECRETS.search(text))
 
 
 def test_what_stands_beside_a_secret_in_a_body_stays():
@@ -217,6 +222,32 @@ def test_the_error_shows_nothing_that_the_text_hides():
     assert _recorded("select 12 12", '42601: syntax error at or near "12"', literals="drop") == (
         "42601: syntax error at or near '***'"
     )
+
+
+def test_the_error_names_nothing_that_stood_in_a_constant():
+    """nextval('…') is looked up when it is judged, and its error names it."""
+    unknown = '42P01: relation "geheim" does not exist'
+    assert _recorded("select nextval('geheim') from orders", unknown, literals="drop") == (
+        "42P01: relation '***' does not exist"
+    )
+    named = '42703: column "x" does not exist'
+    assert _recorded("select x from orders where a = 'geheim'", named, literals="drop") == named
+    assert _recorded("select 'geheim'", "KeyError: 'geheim'", literals="hash") == "KeyError"
+
+
+def test_a_password_in_a_command_is_not_in_the_facts_either():
+    """What COPY … PROGRAM runs is the name of what it accesses."""
+    command = "psql postgresql://u:geheim@h/d"
+    access = Access(Privilege.RUN_PROGRAM, Kind.SERVER, ObjectName(command))
+    other = Access(Privilege.RUN_PROGRAM, Kind.SERVER, ObjectName("gzip"))
+    facts = (Facts("COPY", (access, other)),)
+    decision = Decision(Effect.DENY, accesses=(AccessDecision(access, Effect.DENY), AccessDecision(other, Effect.DENY)))
+    context = Context("alice", "alice@EXAMPLE.COM", "shop", 0.0)
+    text = f"copy t to program '{command}'"
+    made = DecisionMade("", "s-1", "s", "query", text, Effect.DENY, context, facts, decision)
+    record = redactor().record(made)
+    assert "geheim" not in str(record)
+    assert record.facts[0].accesses[1] == record.decision.accesses[1].access == other
 
 
 def test_an_error_of_a_text_without_secrets_stays():
