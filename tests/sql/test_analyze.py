@@ -285,6 +285,7 @@ def test_a_parameter_declared_as_void_is_no_argument(catalog: Catalog) -> None:
         "select date_trunc('day', $1), $1::void",
         "select coalesce($1, pg_sleep(0)), date_trunc('day', $1)",
         "select void_out($1), date_trunc('day', $1)",
+        "prepare p(int, void) as select date_trunc('day', $2)",
     ],
 )
 def test_a_parameter_that_may_be_void_makes_a_statement_opaque(text: str, catalog: Catalog) -> None:

@@ -23,7 +23,7 @@ from pgguard.model.control import (
     Transaction,
     TransactionVerb,
 )
-from pgguard.sql import functions
+from pgguard.sql import functions, types
 from pgguard.sql.catalog import Relation
 from pgguard.sql.environment import Environment, Opaque
 from pgguard.sql.expressions import walk
@@ -107,6 +107,8 @@ def _discard(node: ast.DiscardStmt, env: Environment) -> str:
 
 
 def _prepare(node: ast.PrepareStmt, env: Environment) -> str:
+    if any(types.named(env, declared) == types.VOID for declared in node.argtypes or ()):
+        raise Opaque("a prepared statement's parameter is of type void")  # which EXECUTE would not see
     collect_query(node.query, env)
     env.control = Prepare(node.name or "", text_after(env.text, "AS"))
     return "PREPARE"
