@@ -45,8 +45,8 @@ class Entry(msgspec.Struct, eq=False):
     """One message that the database has not finished answering.
 
     `number` is that of the judged request, 0 for messages that are not judged. `hidden`: a question of pgguard's own,
-    whose replies the client never sees. `controls`, `touched`, `index`: of each statement
-    of the string, and which one runs.
+    whose replies the client never sees. `call`: a FunctionCall, which the unnamed statement outlives.
+    `controls`, `touched`, `index`: of each statement of the string, and which one runs.
     `rows`: sent to the client of this statement; `before`: by earlier fetches from the same portal. `cut`: the result
     grew too long, and the database has been asked to stop. `failed`: the client got its error, and sees no more.
     """
@@ -55,6 +55,7 @@ class Entry(msgspec.Struct, eq=False):
     number: int = 0
     name: str = ""
     hidden: bool = False
+    call: bool = False
     poison: Refuse | None = None
     prepared: Prepared | None = None
     portal: Portal | None = None

@@ -320,7 +320,8 @@ class Replies:
             raise ProtocolViolation(f"the server has an unknown transaction status {raw[_HEADER:]!r}")
         self.status = status
         if head.awaits is _QUERY:
-            self.names.close_statement("")
+            if not head.call:
+                self.names.close_statement("")
             self.streaming = False
             self._over(head)
         if status is _IDLE:

@@ -44,7 +44,7 @@ from pgguard.session.judgement import (
 from pgguard.session.replies import Replies
 from pgguard.wire import backend, frontend
 from pgguard.wire.constants import Frontend
-from pgguard.wire.framing import FrontendFramer, Message, ProtocolViolation
+from pgguard.wire.framing import FrontendFramer, Malformed, Message, ProtocolViolation
 
 _QUESTION_NAME = b"pgguard.question"
 
@@ -289,7 +289,10 @@ class Session:
         elif kind in _COPY_MESSAGES or (self._skipping and kind in _KNOWN and kind not in _ENDS_SKIPPING):
             return  # the database would ignore it (PostgreSQL docs, sections 55.2.4 and 55.2.7)
         else:
-            self._take_command(message)
+            try:
+                self._take_command(message)
+            except Malformed as malformed:
+                self._unreadable(message, malformed)
 
     def _take_in_copy(self, message: Message) -> None:
         kind = message.type
@@ -300,7 +303,11 @@ class Session:
             self._terminate()
         elif kind not in {Frontend.SYNC, Frontend.FLUSH}:
             # in COPY the database swallows Sync and Flush, and loses synchronisation over anything else
-            raise ProtocolViolation(f"unexpected message type 0x{kind:02X} during COPY from stdin")
+            refusal = Refusal(
+                SqlState.PROTOCOL_VIOLATION, f"unexpected message type 0x{kind:02X} during COPY from stdin"
+            )
+            self._replies.insert(refusing.refusal_error(refusal))
+            raise ProtocolViolation("terminating connection because protocol synchronization was lost")
 
     def _take_command(self, message: Message) -> None:
         take = self._COMMANDS.get(message.type)
@@ -373,7 +380,7 @@ class Session:
         call = frontend.read_function_call(message.raw)
         request = self._request(Moment.FUNCTION_CALL, Prepared(b""), Portal(Prepared(b""), call.values), 0)
         request = msgspec.structs.replace(request, function=call.function)
-        self._judged(_Waiting(message, request, Entry(Awaits.QUERY, number=request.number)))
+        self._judged(_Waiting(message, request, Entry(Awaits.QUERY, number=request.number, call=True)))
 
     def _drain_first(self, message: Message) -> None:
         """Take this message again when nothing is in flight any more."""
@@ -513,9 +520,8 @@ class Session:
             return
         extended = moment not in _SIMPLE
         awaits = Awaits.PARSE if extended else Awaits.QUERY
-        self._send(
-            refusing.poison(moment, refuse.audit_id), Entry(awaits, number=waiting.request.number, poison=refuse)
-        )
+        entry = Entry(awaits, number=waiting.request.number, call=moment is Moment.FUNCTION_CALL, poison=refuse)
+        self._send(refusing.poison(moment, refuse.audit_id), entry)
         self._segment = extended
         self._skipping = extended  # the poison is certain to fail, so the database is certain to skip
 
@@ -523,6 +529,16 @@ class Session:
         """A name that does not exist here is refused: what it would run cannot be judged."""
         request = self._request(Moment.PARSE, Prepared(b""), None, 0)
         refuse = Refuse(Refusal(sqlstate, text), audit_id="unknown-name")
+        self._refuse(_Waiting(message, request, Entry(Awaits.PARSE)), refuse)
+
+    def _unreadable(self, message: Message, malformed: Malformed) -> None:
+        """An error like any other, as for PostgreSQL: the session goes on.
+
+        In the place of a Query stands a call, since a Query would drop the client's unnamed statement.
+        """
+        extended = message.type not in {Frontend.QUERY, Frontend.FUNCTION_CALL}
+        request = self._request(Moment.PARSE if extended else Moment.FUNCTION_CALL, Prepared(b""), None, 0)
+        refuse = Refuse(Refusal(SqlState.PROTOCOL_VIOLATION, str(malformed)), audit_id="malformed-message")
         self._refuse(_Waiting(message, request, Entry(Awaits.PARSE)), refuse)
 
     def _send(self, raw: bytes, entry: Entry) -> None:

@@ -24,6 +24,10 @@ class ProtocolViolation(Exception):  # noqa: N818  # the field's own term, SQLST
     """The bytes are no PostgreSQL protocol; the connection cannot go on."""
 
 
+class Malformed(ProtocolViolation):
+    """A message whose body is not what its type has: the next one begins where it would have."""
+
+
 class Message(NamedTuple):
     """One message: its type as a number, and all of its bytes, header included, exactly as received."""
 

@@ -2,7 +2,7 @@
 
 import struct
 
-from pgguard.wire.framing import ProtocolViolation
+from pgguard.wire.framing import Malformed
 
 _INT16 = struct.Struct("!h")
 _COUNT16 = struct.Struct("!H")
@@ -11,7 +11,7 @@ _OID = struct.Struct("!I")
 
 
 class Body:
-    """A cursor over one message body. Every method raises ProtocolViolation where the body is too short."""
+    """A cursor over one message body. Every method raises Malformed, in PostgreSQL's words, where it is too short."""
 
     __slots__ = ("_at", "_raw")
 
@@ -24,7 +24,7 @@ class Body:
         start = self._at
         end = self._raw.find(b"\0", start)
         if end < 0:
-            raise ProtocolViolation("invalid string in message")
+            raise Malformed("invalid string in message")
         self._at = end + 1
         return self._raw[start:end]
 
@@ -53,8 +53,6 @@ class Body:
         length = self._number(_INT32)
         if length == -1:
             return None
-        if length < 0:
-            raise ProtocolViolation(f"invalid value length {length} in message")
         return self.take(length)
 
     def values(self) -> tuple[bytes | None, ...]:
@@ -65,8 +63,8 @@ class Body:
     def take(self, length: int) -> bytes:
         start = self._at
         end = start + length
-        if end > len(self._raw):
-            raise ProtocolViolation("insufficient data left in message")
+        if length < 0 or end > len(self._raw):
+            raise Malformed("insufficient data left in message")
         self._at = end
         return self._raw[start:end]
 
@@ -74,11 +72,11 @@ class Body:
         try:
             number: int = form.unpack_from(self._raw, self._at)[0]
         except struct.error:
-            raise ProtocolViolation("insufficient data left in message") from None
+            raise Malformed("insufficient data left in message") from None
         self._at += form.size
         return number
 
     def end(self) -> None:
         """Nothing may follow (PostgreSQL source, pq_getmsgend)."""
         if self._at != len(self._raw):
-            raise ProtocolViolation("invalid message format")
+            raise Malformed("invalid message format")

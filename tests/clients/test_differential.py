@@ -76,6 +76,8 @@ SCRIPTS = {
     "prepared by message, executed in SQL": P(b"y", b"select 8") + S + Q(b"execute y") + Q(b"deallocate all")
     + Q(b"execute y"),
     "function calls": call(1317, b"four") + call(1317) + call(0) + Q(b"select 1"),
+    "an unnamed statement outlives function calls": P(b"", b"select 7") + S + call(1317, b"four") + B(b"", b"") + E(b"") + S
+    + call(0) + B(b"", b"") + E(b"") + S,
     "a function call in a failed transaction": Q(b"begin") + Q(b"select 1/0") + call(1317, b"a") + Q(b"rollback"),
     "a function call that is skipped": P(b"", b"selec") + call(1317, b"a") + S,
     "void parameters": P(b"v", b"select date_trunc($1, $2, $3)", (25, 1184, 2278))
@@ -85,6 +87,13 @@ SCRIPTS = {
     "notices and settings": Q(b"do $$ begin raise notice 'told'; end $$") + Q(b"set timezone to 'Asia/Tokyo'")
     + Q(b"begin; set local timezone to 'UTC'") + Q(b"rollback"),
     "notifications": Q(b"listen differential") + Q(b"notify differential, 'payload'") + Q(b"unlisten *"),
+    "malformed messages": P(b"", b"select 7") + S + message(ord("Q"), b"select 1\0select 2\0") + B(b"", b"") + E(b"") + S
+    + message(ord("Q"), b"select 1") + message(ord("F"), b"\0\0") + Q(b"begin") + message(ord("Q"), b"")
+    + Q(b"select 1") + Q(b"rollback") + P(b"", b"select 8") + message(ord("B"), b"\0\0\0") + E(b"") + Q(b"select 1")
+    + S + B(b"", b"") + E(b"") + S + message(ord("P"), b"\0select 1\0\0\0x") + S + message(ord("E"), b"\0\0") + S
+    + P(b"one", b"select $1::int", (23,)) + S
+    + message(ord("B"), b"\0one\0\0\0\0\1\xff\xff\xff\xfe\0\0") + S + message(ord("D"), b"X\0") + S
+    + message(ord("C"), b"X\0") + S,
     "a failed transaction": Q(b"begin") + Q(b"select 1/0") + Q(b"select 1") + P(b"", b"select 1") + S + Q(b"commit"),
     "savepoints": Q(b"begin") + Q(b"savepoint s") + Q(b"selec") + Q(b"rollback to s") + Q(b"select 1") + Q(b"commit"),
 }  # fmt: skip
@@ -92,6 +101,9 @@ SCRIPTS = {
 ENDINGS = {
     "an unknown message": message(ord("z")),
     "a password out of place": frontend.password(b"x\0"),
+    "a query in a COPY": TABLE + Q(COPY) + data(b"1\n") + Q(b"select 1"),
+    "a parse in an extended COPY": TABLE + P(b"", COPY) + B(b"", b"") + E(b"") + data(b"1\n") + P(b"", b"select 1") + S,
+    "an unknown message in a COPY": TABLE + Q(COPY) + message(ord("z")),
     "goodbye behind a statement": Q(b"select 1") + frontend.terminate(),
 }
 
