@@ -123,8 +123,11 @@ class Environment:
 
     # relations
 
-    def find_relation(self, name: ast.RangeVar) -> Relation:
-        """The relation a name means. Raises Unresolved (42P01, 3D000)."""
+    def find_relation(self, name: ast.RangeVar, location: int | None = None) -> Relation:
+        """The relation a name means. Raises Unresolved (42P01, 0A000).
+
+        `location`: of the name, where PostgreSQL tells it: in queries, not in commands.
+        """
         if name.catalogname and name.catalogname != self.catalog.snapshot.database:
             raise Unresolved(
                 SqlState.FEATURE_NOT_SUPPORTED,
@@ -133,7 +136,7 @@ class Environment:
             )
         found = self.look_up(name.schemaname, name.relname or "")
         if found is None:
-            raise Unresolved(SqlState.UNDEFINED_TABLE, f'relation "{_written(name)}" does not exist', name.location)
+            raise Unresolved(SqlState.UNDEFINED_TABLE, f'relation "{_written(name)}" does not exist', location)
         return found
 
     def look_up(self, schema: str | None, name: str) -> Relation | None:

@@ -75,7 +75,7 @@ def _range_var(node: ast.RangeVar, level: Level) -> Item:
 
 def relation_item(node: ast.RangeVar, level: Level) -> RelationItem:
     """The item of a relation by its name, nothing done with it yet."""
-    relation = level.env.find_relation(node)
+    relation = level.env.find_relation(node, node.location)
     if relation.definition is not None and (relation.schema, relation.name) not in level.env.opened:
         level.env.opened.add((relation.schema, relation.name))
         _invoker_view(relation.definition, level)

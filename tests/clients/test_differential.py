@@ -39,7 +39,27 @@ def call(function: int, *values: bytes) -> bytes:
     return message(Frontend.FUNCTION_CALL, struct.pack("!IHH", function, 0, len(values)) + arguments + b"\0\0")
 
 
+COMMANDS_ON_NOTHING = (
+    b"copy nope to stdout", b"copy nope from stdin", b"begin", b"lock table nope", b"rollback", b"truncate nope", b"alter table nope add x int",
+    b"vacuum nope", b"analyze nope", b"create index on nope (x)", b"comment on table nope is 'x'", b"cluster nope",
+    b"grant select on nope to public", b"refresh materialized view nope", b"reindex table nope",
+    b"create trigger t before insert on nope for each row execute function f()", b"create table t (like nope)",
+    b"create table t (a int references nope)", b"create view v as select * from nope", b"explain select * from nope",
+    b"insert into nope values (1)", b"update nope set x = 1", b"delete from nope", b"select * from nope",
+    b"copy (select * from nope) to stdout", b"create table t () inherits (nope)",
+)  # fmt: skip
+DROPS_OF_NOTHING = [
+    b"drop trigger if exists t on nope",
+    *(
+        b"drop " + kind + name
+        for kind in (b"table", b"view", b"materialized view", b"sequence", b"index", b"foreign table")
+        for name in (b" nope", b" public.nope", b" nosuch.nope", b" if exists nope")
+    ),
+]
+
 SCRIPTS = {
+    "commands on what does not exist": b"".join(map(Q, COMMANDS_ON_NOTHING)),
+    "drops of what does not exist": b"".join(map(Q, DROPS_OF_NOTHING)),
     "several statements": Q(b"select 1; select 2, 'b'; select") + Q(b""),
     "empty queries": Q(b"") + Q(b" ; ; ") + P(b"", b"") + B(b"", b"") + describe_of(b"P", b"") + E(b"") + S,
     "an error in a string": Q(b"select 1; select 1/0; select 2") + Q(b"select 3"),

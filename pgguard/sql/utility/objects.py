@@ -7,8 +7,9 @@ from pglast import ast
 from pglast.enums import ObjectType
 
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
+from pgguard.model.sqlstate import SqlState
 from pgguard.sql import functions
-from pgguard.sql.environment import Environment, Opaque
+from pgguard.sql.environment import Environment, Opaque, Unresolved
 from pgguard.sql.utility.names import (
     KINDS,
     ON_TABLE,
@@ -31,19 +32,38 @@ _O = ObjectType
 
 def _drop(node: ast.DropStmt, env: Environment) -> str:
     kind = KINDS[node.removeType]
+    missing_ok = bool(node.missing_ok)
     for object_ in node.objects or ():
         parts = parts_of(object_)
-        if node.removeType in ON_TABLE:
-            touch(env, _P.ALTER, kind, parts[:-1])
-        elif node.removeType == _O.OBJECT_STATISTIC_EXT:
+        if node.removeType == _O.OBJECT_STATISTIC_EXT:
             _alter_any_table(env)
-        elif node.removeType == _O.OBJECT_INDEX:
-            touch(env, _P.ALTER, kind, parts, missing_ok=bool(node.missing_ok))
+            continue
+        if node.removeType in ON_TABLE:
+            touch(env, _P.ALTER, kind, parts[:-1], missing_ok=missing_ok)
+        elif kind in {Kind.TABLE, Kind.SEQUENCE}:
+            if not missing_ok:
+                _must_exist(node.removeType, parts, env)
+            touch(env, _P.ALTER if node.removeType == _O.OBJECT_INDEX else _P.DROP, kind, parts, missing_ok=missing_ok)
         else:
-            touch_object(env, _P.DROP, kind, object_, missing_ok=bool(node.missing_ok))
-        if node.behavior == _DROP_CASCADE and node.removeType != _O.OBJECT_STATISTIC_EXT:
+            touch_object(env, _P.DROP, kind, object_, missing_ok=missing_ok)
+        if node.behavior == _DROP_CASCADE:
             _cascade(env, kind, parts)
     return tag_of(node.removeType, "DROP")
+
+
+_NO_TABLE = frozenset({_O.OBJECT_INDEX, _O.OBJECT_FOREIGN_TABLE})
+"""Relations that are missing with 42704 instead of 42P01 (PostgreSQL source, dropmsgstringarray)."""
+
+
+def _must_exist(type_: Any, parts: Sequence[str], env: Environment) -> None:
+    """The error of a DROP is one of its own. Raises Unresolved."""
+    schema = parts[-2] if len(parts) > 1 else None
+    if schema is not None and schema != "pg_temp" and schema not in env.catalog.schemas:
+        raise Unresolved(SqlState.INVALID_SCHEMA_NAME, f'schema "{schema}" does not exist')
+    if env.look_up(schema, parts[-1]) is None:
+        state = SqlState.UNDEFINED_OBJECT if type_ in _NO_TABLE else SqlState.UNDEFINED_TABLE
+        word = tag_of(type_, "DROP").removeprefix("DROP ").lower()
+        raise Unresolved(state, f'{word} "{parts[-1]}" does not exist')
 
 
 _DROP_CASCADE = 1

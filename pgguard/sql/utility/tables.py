@@ -79,7 +79,8 @@ def _table_element(element: Any, env: Environment, new: ast.RangeVar | None = No
             functions_in(element.where_clause, env)
         case ast.TableLikeClause():
             if element.relation is not None:
-                env.relation_access(_P.SELECT, env.find_relation(element.relation), ())
+                like = element.relation
+                env.relation_access(_P.SELECT, env.find_relation(like, like.location), ())
         case _:
             raise Opaque(f"a table element of kind {type(element).__name__} is not understood")
 
