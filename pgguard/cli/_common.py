@@ -9,7 +9,7 @@ import asyncpg
 import click
 import msgspec
 
-from pgguard.database.catalog_loader import load_catalog
+from pgguard.database.catalog_loader import CANNOT_LOAD, load_catalog
 from pgguard.policy.problems import RulesInvalid
 from pgguard.policy.rule_set import RuleSet
 from pgguard.policy.warnings import Table
@@ -65,7 +65,7 @@ def run(work: Awaitable[_T]) -> _T:
 
     try:
         return asyncio.run(wait())
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+    except (*CANNOT_LOAD, ValueError) as error:
         raise click.ClickException(f"cannot ask the database: {error}") from error
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from pgguard.cli._common import EXISTING_FILE, read_catalog, run
-from pgguard.database.catalog_loader import change_mark, load_catalog
+from pgguard.database.catalog_loader import CANNOT_LOAD, CatalogReader
 from pgguard.model.access import Access, Kind, Privilege
 from pgguard.model.facts import Facts
-from pgguard.sql.analyze import Refused
-from pgguard.sql.analyze import analyze as analyze_text
+from pgguard.runtime.analysis import analyze_apart, analyze_at_once
+from pgguard.runtime.isolation import IsolatedWorkFailed, Isolation
+from pgguard.sql.analyze import Analysis, Refused
 from pgguard.sql.catalog import Catalog
 from pgguard.sql.environment import Settings
+
+_SECONDS = 60
+"""For one statement, however large."""
 
 _RELATION_KINDS = frozenset({Kind.TABLE, Kind.SEQUENCE})
 
@@ -36,66 +39,109 @@ def analyze(sql: str | None, dsn: str | None, catalog_file: Path | None, search_
         raise click.UsageError("give either --dsn or --catalog")
     if jsonl is (sql is not None):
         raise click.UsageError("give either a statement or --jsonl")
-    if catalog_file is not None:
-        source = _Source(read_catalog(catalog_file), None, Settings(("pg_catalog", "public")))
-        run(_work(source, sql, _path(search_path)))
-    else:
-        run(_with_database(dsn or "", sql, _path(search_path)))
+    source = _File(read_catalog(catalog_file)) if catalog_file is not None else _Database(dsn or "")
+    run(_work(source, sql, _path(search_path)))
 
 
 def _path(text: str) -> list[str] | None:
     return [part.strip() for part in text.split(",") if part.strip()] or None
 
 
-class _Source:
-    """Where the catalog comes from: `connection` None for a file."""
+class _File:
+    """A saved catalog."""
 
-    def __init__(self, catalog: Catalog, connection: asyncpg.Connection | None, own: Settings) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self._connection = connection
-        self._own = own
-        self._mark: str | None = None
+        self.own = Settings(("pg_catalog", "public"))
 
     async def refresh(self) -> None:
-        """Load the catalog anew where it has changed."""
-        if self._connection is None:
-            return
-        mark = await change_mark(self._connection)
-        if mark != self._mark:
-            self.catalog = await load_catalog(self._connection)
-            self._mark = mark
+        """A file stays what it is."""
 
-    def settings(self, path: Iterable[str] | None) -> Settings:
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+class _Database:
+    """The catalog of a database, and how its login resolves names."""
+
+    catalog: Catalog
+    own: Settings
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: asyncpg.Connection | None = None
+        self._reader: CatalogReader
+
+    async def refresh(self) -> None:
+        """Read what has changed since, through a new connection where the old one is lost."""
+        if self._connection is None or self._connection.is_closed():
+            await self._connect()
+        try:
+            await self._read()
+        except CANNOT_LOAD:  # most likely the connection is lost, which asyncpg tells in many ways
+            await self._connect()
+            await self._read()
+
+    async def _connect(self) -> None:
+        await self.close()
+        self._connection = await asyncpg.connect(self._dsn)
+        self._reader = CatalogReader(self._connection)
+
+    async def _read(self) -> None:
+        assert self._connection is not None
+        row = await self._connection.fetchrow(
+            "select pg_catalog.current_schemas(true), current_user, session_user, "
+            "coalesce(pg_catalog.current_schema()::pg_catalog.text, '')"
+        )
+        self.catalog = await self._reader.load()
+        self.own = Settings(tuple(row[0]), *row[1:])
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+
+class _Analyzer:
+    """`path`: what names are looked up in where a question does not say it; None for the login's own."""
+
+    def __init__(self, source: _File | _Database, path: list[str] | None) -> None:
+        self.source = source
+        self._path = path
+        self._isolation = Isolation(_SECONDS)
+
+    async def analyze(self, text: str, path: list[str] | None) -> Analysis:
+        """Raises IsolatedWorkFailed."""
+        catalog, settings = self.source.catalog, self._settings(self._path if path is None else path)
+        found = analyze_at_once(text, catalog, settings)
+        return await analyze_apart(self._isolation, text, catalog, settings) if found is None else found
+
+    def _settings(self, path: list[str] | None) -> Settings:
         """As the server reads a search_path: "$user" is the login's schema, what does not exist is left out, and
         pg_catalog comes first where it is not named (PostgreSQL docs, section 5.10.3).
         """
+        own = self.source.own
         if path is None:
-            return self._own
-        named = (self._own.current_user if schema == "$user" else schema for schema in path)
-        there = tuple(schema for schema in named if schema == "pg_temp" or schema in self.catalog.schemas)
+            return own
+        named = (own.current_user if schema == "$user" else schema for schema in path)
+        there = tuple(schema for schema in named if schema == "pg_temp" or schema in self.source.catalog.schemas)
         return msgspec.structs.replace(
-            self._own, search_path=there if "pg_catalog" in there else ("pg_catalog", *there)
+            own, search_path=there if "pg_catalog" in there else ("pg_catalog", *there), creates_in=""
         )
 
 
-async def _with_database(dsn: str, sql: str | None, path: list[str] | None) -> None:
-    connection = await asyncpg.connect(dsn)
+async def _work(source: _File | _Database, sql: str | None, path: list[str] | None) -> None:
     try:
-        row = await connection.fetchrow("select pg_catalog.current_schemas(true), current_user, session_user")
-        own = Settings(tuple(row[0]), row[1], row[2])
-        await _work(_Source(await load_catalog(connection), connection, own), sql, path)
+        await source.refresh()
+        analyzer = _Analyzer(source, path)
+        if sql is not None:
+            await _show(sql, analyzer)
+            return
+        while line := await asyncio.to_thread(sys.stdin.buffer.readline):
+            sys.stdout.buffer.write(msgspec.json.encode(await _answer(line, analyzer)) + b"\n")
+            sys.stdout.buffer.flush()
     finally:
-        await connection.close()
-
-
-async def _work(source: _Source, sql: str | None, path: list[str] | None) -> None:
-    if sql is not None:
-        _show(sql, source, path)
-        return
-    while line := await asyncio.to_thread(sys.stdin.buffer.readline):
-        answer = await _answer(line, source, path)
-        sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
-        sys.stdout.buffer.flush()
+        await source.close()
 
 
 class _Question(msgspec.Struct):
@@ -104,18 +150,21 @@ class _Question(msgspec.Struct):
     fresh: bool = False
 
 
-async def _answer(line: bytes, source: _Source, path: list[str] | None) -> dict[str, Any]:
+async def _answer(line: bytes, analyzer: _Analyzer) -> dict[str, Any]:
     try:
         question = msgspec.json.decode(line, type=_Question)
         question.sql.encode()
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         return {"error": f'a line must be {{"sql": …, "search_path": […], "fresh": …}} in UTF-8: {error}'}
     if question.fresh:
         try:
-            await source.refresh()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            return {"error": f"cannot load the catalog anew: {error}"}
-    found = analyze_text(question.sql, source.catalog, source.settings(question.search_path or path))
+            await analyzer.source.refresh()
+        except CANNOT_LOAD as error:
+            return {"error": f"cannot load the catalog anew: {error or type(error).__name__}"}
+    try:
+        found = await analyzer.analyze(question.sql, question.search_path)
+    except IsolatedWorkFailed as failed:
+        return {"error": f"statement could not be analysed: {failed}"}
     if isinstance(found, Refused):
         return {"error": found.message, "sqlstate": found.sqlstate.value, "position": found.position}
     return {"statements": [describe(facts) for facts in found.statements]}
@@ -157,8 +206,11 @@ def _merge(privileges: dict[str, Any], access: Access) -> None:
         privileges[key] = sorted({*privileges.get(key, []), *access.columns})
 
 
-def _show(sql: str, source: _Source, path: list[str] | None) -> None:
-    found = analyze_text(sql, source.catalog, source.settings(path))
+async def _show(sql: str, analyzer: _Analyzer) -> None:
+    try:
+        found = await analyzer.analyze(sql, None)
+    except IsolatedWorkFailed as failed:
+        raise click.ClickException(f"statement could not be analysed: {failed}") from failed
     if isinstance(found, Refused):
         raise click.ClickException(f"{found.message} (SQLSTATE {found.sqlstate.value}, character {found.position})")
     console = Console()

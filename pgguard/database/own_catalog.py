@@ -14,13 +14,11 @@ from typing import Any
 
 import msgspec
 
-from pgguard.database.catalog_loader import function_of, type_of
+from pgguard.database.catalog_loader import FIRST_OF_USERS, function_of, type_of
 from pgguard.session.judgement import Answer, Question, Rows
 from pgguard.sql.catalog import Cast, Catalog, Operator, Overlay, Relation
 
 _TRANSACTION = "pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid::pg_catalog.text::pg_catalog.int8"
-_FIRST_OF_USERS = 16384
-"""FirstNormalObjectId: what is below came with the database (PostgreSQL source, transam.h)."""
 
 
 def _own(row: str) -> str:
@@ -118,7 +116,7 @@ _CASTS = (
         context="c.castcontext", method="c.castmethod", own=f"coalesce({_own('c')}, false)",
     )
     + " from pg_catalog.pg_cast c"
-    f" where c.oid operator(pg_catalog.>=) {_FIRST_OF_USERS}::pg_catalog.oid"
+    f" where c.oid operator(pg_catalog.>=) {FIRST_OF_USERS}::pg_catalog.oid"
 )  # fmt: skip
 
 _TYPES = (
@@ -140,7 +138,7 @@ _THERE = (
     "select "
     + ", ".join(
         f"(select pg_catalog.json_agg(c.oid::pg_catalog.int8) from pg_catalog.{table} c"
-        f" where c.oid operator(pg_catalog.>=) {_FIRST_OF_USERS}::pg_catalog.oid)"
+        f" where c.oid operator(pg_catalog.>=) {FIRST_OF_USERS}::pg_catalog.oid)"
         for table in ("pg_class", "pg_proc", "pg_operator", "pg_type")
     )
     + ", (select pg_catalog.json_agg(n.nspname) from pg_catalog.pg_namespace n)"
@@ -178,7 +176,9 @@ def _overlay(answers: Sequence[Answer], catalog: Catalog) -> Overlay:
     own_types = tuple(type_of(row) for row in types)
     formatted = {t.oid: t.formatted for t in (*catalog.snapshot.types, *own_types)}
     columns = {r.oid: (r.columns, r.types) for r in (*catalog.snapshot.relations, *relations)}
-    own_functions = tuple(function_of(row, columns, formatted) for row in functions)
+    own_functions = tuple(
+        function_of(row, columns.get(row["result_relation"], ((), ())), formatted) for row in functions
+    )
     named = {f.oid: (f.schema, f.name, f.arguments) for f in (*catalog.snapshot.functions, *own_functions)}
     there = [json.loads(part or "[]") for part in rows[5][0]]
     names = {t.oid: (t.schema, t.name) for t in (*catalog.snapshot.types, *own_types)}
@@ -203,7 +203,7 @@ def _overlay(answers: Sequence[Answer], catalog: Catalog) -> Overlay:
 
 def _gone(known: Iterable[int], there: list[int]) -> frozenset[int]:
     still = frozenset(there)
-    return frozenset(oid for oid in known if oid >= _FIRST_OF_USERS and oid not in still)
+    return frozenset(oid for oid in known if oid >= FIRST_OF_USERS and oid not in still)
 
 
 def _gone_casts(catalog: Catalog, casts: list[dict[str, Any]]) -> frozenset[tuple[int, int]]:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
-from pgguard.database.catalog_loader import change_mark, load_catalog
+from pgguard.database.catalog_loader import CANNOT_LOAD, change_mark, load_catalog
 from pgguard.sql.catalog import Catalog
 
 _log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class CatalogKeeper:
                 self.generation += 1
                 _log.info('catalog of database "%s" loaded, generation %d', self.database, self.generation)
             self.checked_at = began
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except CANNOT_LOAD:
             self.disconnect()
             raise
         finally:
@@ -168,7 +168,7 @@ class Catalogs:
             for keeper in [keeper for keeper in self._keepers.values() if keeper.watched]:
                 try:
                     await keeper.refresh()
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                except CANNOT_LOAD as error:
                     _log.warning('cannot refresh the catalog of database "%s": %s', keeper.database, error)
 
     async def close(self) -> None:

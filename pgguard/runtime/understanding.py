@@ -23,6 +23,7 @@ from pgguard.model.control import DeclareCursor, ExecutePrepared, FetchCursor, P
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
+from pgguard.runtime.analysis import SHORT, analyze_apart, analyze_at_once
 from pgguard.runtime.catalogs import CatalogKeeper
 from pgguard.runtime.facts_cache import FactsCache
 from pgguard.runtime.isolation import IsolatedWorkFailed, Isolation
@@ -30,7 +31,7 @@ from pgguard.runtime.judging import Wait
 from pgguard.runtime.settings_question import SETTINGS_QUESTION, SessionState, read_state
 from pgguard.session.judgement import Ask, Failed, Meaning, Moment, Names, Prepared, Request, TransactionStatus
 from pgguard.session.plain_text import reads_the_same
-from pgguard.sql.analyze import Analysis, Refused, Script, analyze, facts_of_call, moves_names
+from pgguard.sql.analyze import Analysis, Refused, Script, facts_of_call, moves_names
 from pgguard.sql.catalog import Catalog
 from pgguard.sql.environment import Settings
 from pgguard.sql.replication import replication_command
@@ -39,12 +40,6 @@ from pgguard.sql.types import VOID
 
 Facts_ = tuple[Facts, ...]
 Steps = Generator[Ask | Wait, Any, Facts_]
-
-_IN_LINE = 8 * 1024
-"""Characters of statement up to which analysis is tried on the event loop."""
-
-_EFFORT = 3_000
-"""Nodes that analysis may walk there (some 100 ms at worst): what asks for more, or nests deeper, is isolated."""
 
 _NAMING = (Prepare, DeclareCursor, ExecutePrepared, FetchCursor)
 
@@ -279,7 +274,7 @@ class Understanding:
         """What is known of a text, or of its skeleton, in this scope and under the common catalog."""
         cache, generation = self._cache, self._keeper.generation
         found = cache.get(text, scope, generation)
-        if found is None and len(text) <= _IN_LINE:
+        if found is None and len(text) <= SHORT:
             bones = _skeleton(text)
             found = None if bones is None else cache.get(bones, scope, generation)
             if found is not None:
@@ -295,19 +290,16 @@ class Understanding:
             return found
         catalog, generation = self.catalog(), self._keeper.generation
         self._cache.misses += 1
-        short = len(text) <= _IN_LINE
-        found = analyze(text, catalog, settings, _EFFORT, voids) if short else None
-        if found is None or _too_complex(found):
+        found = analyze_at_once(text, catalog, settings, voids)
+        if found is None:
             try:
-                found = yield Wait(
-                    self._isolation.run(lambda: analyze(text, catalog, settings, voids=voids), Script | Refused)
-                )
+                found = yield Wait(analyze_apart(self._isolation, text, catalog, settings, voids))
             except IsolatedWorkFailed as failed:
                 raise unfit(SqlState.STATEMENT_TOO_COMPLEX, f"statement could not be analysed: {failed}") from failed
         if own:
             return found
         self._cache.put(text, scope, generation, found)
-        bones = _skeleton(text) if short and isinstance(found, Script) and found.shareable else None
+        bones = _skeleton(text) if len(text) <= SHORT and isinstance(found, Script) and found.shareable else None
         if bones is not None:
             self._cache.put(bones, scope, generation, found)
         return found
@@ -427,10 +419,6 @@ def _decode(text: bytes) -> str:
             SqlState.CHARACTER_NOT_IN_REPERTOIRE,
             f'invalid byte sequence for encoding "UTF8": 0x{text[error.start]:02x}',
         ) from error
-
-
-def _too_complex(analysis: Analysis) -> bool:
-    return isinstance(analysis, Refused) and analysis.sqlstate is SqlState.STATEMENT_TOO_COMPLEX
 
 
 def _refused(analysis: Refused) -> Unfit:

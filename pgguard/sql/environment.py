@@ -108,6 +108,8 @@ class Environment:
         """The security_invoker views that were looked under."""
         self.row_fields: set[int] = set()
         """The types of the fields of all rows that have no type of their own."""
+        self.subquery_names: dict[int, str] = {}
+        """What the column of a subquery in an expression is called, by the node's id."""
         self._accesses: set[Access] = set()
 
     @property

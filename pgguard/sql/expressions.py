@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from pglast import ast
-from pglast.enums import A_Expr_Kind, SQLValueFunctionOp, SubLinkType
+from pglast.enums import A_Expr_Kind, SQLValueFunctionOp, SubLinkType, XmlExprOp
 
 from pgguard.model.control import FetchCursor
 from pgguard.model.sqlstate import SqlState
@@ -432,6 +432,8 @@ def _sub_link(node: ast.SubLink, level: Level) -> int:
         for left, right in zip(lefts, rights, strict=False):
             functions.operator(level.env, functions.names_of(node.operName) or ["="], left, right)
         return BOOLEAN
+    if columns:
+        level.env.subquery_names[id(node)] = columns[0].name
     if node.subLinkType == SubLinkType.ARRAY_SUBLINK:
         return types.array_of(catalog, first)
     return first if node.subLinkType == SubLinkType.EXPR_SUBLINK else BOOLEAN
@@ -649,51 +651,79 @@ def _relation_column(node: ast.ColumnRef, level: Level) -> tuple[RelationItem | 
     return None, ""
 
 
-def output_name(node: Any) -> str:
-    """The name of an output column without an alias (PostgreSQL source, FigureColname)."""
+_NAMELESS = "?column?"
+_NAMELESS_SUB_LINKS = frozenset({SubLinkType.ANY_SUBLINK, SubLinkType.ALL_SUBLINK, SubLinkType.ROWCOMPARE_SUBLINK})
+
+
+def output_name(node: Any, level: Level) -> str | None:
+    """The name of an output column without an alias; None where it is that of a column nobody knows here.
+
+    The expression has been walked before.
+    """
+    return _figured(node, level)[0]
+
+
+def _figured(node: Any, level: Level) -> tuple[str | None, bool]:
+    """A name, and whether it stands above that of a type or CASE around it (PostgreSQL source, FigureColname)."""
     match node:
         case ast.ColumnRef():
-            names = [field.sval for field in node.fields or () if isinstance(field, ast.String)]
-            return names[-1] or "?column?" if names else "?column?"
+            return _strings(node.fields)[-1], True
         case ast.A_Indirection():
-            names = [step.sval for step in node.indirection or () if isinstance(step, ast.String)]
-            return names[-1] or "?column?" if names else output_name(node.arg)
+            steps = _strings(node.indirection)
+            return (steps[-1], True) if steps else _figured(node.arg, level)
         case ast.FuncCall():
-            return functions.names_of(node.funcname)[-1]
+            return functions.names_of(node.funcname)[-1], True
         case ast.TypeCast():
-            inner = output_name(node.arg)
-            return (
-                inner if inner != "?column?" else functions.names_of(node.typeName.names if node.typeName else ())[-1]
-            )
-        case ast.CollateClause():
-            return output_name(node.arg)
-        case ast.SubLink():
-            return _sub_link_name(node)
+            type_name = node.typeName.names if node.typeName else ()
+            return _unless_stronger(node.arg, functions.names_of(type_name)[-1], level)
         case ast.CaseExpr():
-            inner = output_name(node.defresult)
-            return inner if inner != "?column?" else "case"
+            return _unless_stronger(node.defresult, "case", level)
+        case ast.CollateClause():
+            return _figured(node.arg, level)
+        case ast.SubLink() if node.subLinkType in _NAMELESS_SUB_LINKS:
+            return _NAMELESS, False
+        case ast.SubLink() if node.subLinkType == SubLinkType.EXPR_SUBLINK:
+            return level.env.subquery_names.get(id(node)), True
         case _:
-            return _FIXED_NAMES.get(type(node), "?column?")
+            name = _fixed_name(node)
+            return (_NAMELESS, False) if name is None else (name, True)
 
 
-def _sub_link_name(node: ast.SubLink) -> str:
-    if node.subLinkType == 0:  # EXISTS_SUBLINK
-        return "exists"
-    if node.subLinkType == 6:  # ARRAY_SUBLINK
-        return "array"
-    select: Any = node.subselect
-    while getattr(select, "larg", None) is not None:
-        select = select.larg
-    targets = getattr(select, "targetList", None)
-    if node.subLinkType == 4 and targets:  # EXPR_SUBLINK
-        return targets[0].name or output_name(targets[0].val)
-    return "?column?"
+def _strings(nodes: Any) -> list[str]:
+    return functions.names_of(node for node in nodes or () if isinstance(node, ast.String))
+
+
+def _unless_stronger(inside: Any, name: str, level: Level) -> tuple[str | None, bool]:
+    found, strong = _figured(inside, level)
+    return (found, True) if strong else (name, False)
+
+
+def _fixed_name(node: Any) -> str | None:
+    match node:
+        case ast.SubLink():
+            return _lower(node.subLinkType).removesuffix("_sublink")
+        case ast.A_Expr():
+            return "nullif" if node.kind == A_Expr_Kind.AEXPR_NULLIF else None
+        case ast.MinMaxExpr():
+            return _lower(node.op).removeprefix("is_")
+        case ast.XmlExpr():
+            return None if node.op == XmlExprOp.IS_DOCUMENT else _lower(node.op).removeprefix("is_")
+        case ast.SQLValueFunction():
+            return _lower(node.op).removeprefix("svfop_").removesuffix("_n")
+        case ast.JsonFuncExpr():
+            return _lower(node.op).removesuffix("_op")
+        case _:
+            return _FIXED_NAMES.get(type(node))
+
+
+def _lower(member: Any) -> str:
+    return str(member.name).lower()
 
 
 _FIXED_NAMES: dict[type, str] = {
     ast.A_ArrayExpr: "array", ast.CoalesceExpr: "coalesce", ast.RowExpr: "row", ast.GroupingFunc: "grouping",
     ast.XmlSerialize: "xmlserialize", ast.JsonParseExpr: "json", ast.JsonScalarExpr: "json_scalar",
     ast.JsonSerializeExpr: "json_serialize", ast.JsonObjectConstructor: "json_object",
-    ast.JsonArrayConstructor: "json_array", ast.JsonObjectAgg: "json_objectagg", ast.JsonArrayAgg: "json_arrayagg",
-    ast.MergeSupportFunc: "merge_action",
+    ast.JsonArrayConstructor: "json_array", ast.JsonArrayQueryConstructor: "json_array",
+    ast.JsonObjectAgg: "json_objectagg", ast.JsonArrayAgg: "json_arrayagg", ast.MergeSupportFunc: "merge_action",
 }  # fmt: skip

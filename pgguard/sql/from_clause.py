@@ -111,7 +111,7 @@ def _range_function(node: ast.RangeFunction, level: Level) -> Item:
     first = ""
     for pair in node.functions or ():
         call, definitions = pair if isinstance(pair, tuple) else (pair, None)
-        name = output_name(call)
+        name = output_name(call, level) or ""
         first = first or name
         for one in _unnested(call):
             found, row = _function_columns(one, definitions, _alias(node.alias, name), level)

@@ -153,7 +153,9 @@ def _targets(targets: Iterable[Any] | None, level: Level) -> Columns:
         star = _star_of(value)
         type_ = walk(value, level)
         if star is None:
-            names.append(Column(target.name or output_name(value), type_))
+            name = target.name or output_name(value, level)
+            known = known and name is not None
+            names.append(Column(name or "", type_))
             continue
         columns = _star_columns(value, star, type_, level)
         known = known and columns is not None

@@ -7,7 +7,7 @@ import asyncpg
 import psycopg
 import pytest
 
-from pgguard.database.catalog_loader import change_mark, load_catalog
+from pgguard.database.catalog_loader import CatalogReader, change_mark, load_catalog
 from pgguard.lab.postgres import Postgres
 from pgguard.sql.catalog import Catalog, restore, save
 
@@ -170,3 +170,57 @@ def test_a_hundred_thousand_relations_load_and_are_found(postgres: Postgres) -> 
             )
     catalog = _load(postgres.dsn("many"))
     assert all(catalog.relation("public", f"t{i}") is not None for i in range(100_000))
+
+
+CHANGES = (
+    "create table app.fresh (a int primary key, b app.people)", "alter table app.visits add column z int",
+    "alter table app.people rename column card to cards", "comment on column app.people.cards is 'x'",
+    "comment on column app.people.cards is null", "alter table app.logs rename to log", "drop view app.own",
+    "create or replace view app.cards as select id as number, cards as card, double from app.people",
+    "create type app.pair as (x int); create function app.g(app.pair) returns app.pair language sql as 'select $1'",
+    "alter type app.pair add attribute y text", "alter type app.pair rename to two",
+    "create operator app.! (rightarg = app.two, function = app.g)", "drop operator app.! (none, app.two)",
+    "create function app.to_two(int) returns app.two language sql as 'select null::app.two'",
+    "create cast (int as app.two) with function app.to_two(int)",
+    "drop cast (int as app.two)", "alter function app.g(app.two) rename to h", "drop function app.h(app.two)",
+    "create or replace function app.to_two(int) returns app.two language sql security definer as 'select null::app.two'",
+    "create aggregate app.agg(int) (sfunc = int4pl, stype = int)", "alter table app.visits drop constraint visits_person_fkey",
+    "alter table app.fresh drop constraint fresh_pkey", "create index on app.fresh (a)", "create schema later",
+    "alter table app.fresh set schema later", "alter schema later rename to latest", "create role reader_new",
+    "alter table latest.fresh owner to reader_new", "alter role reader_new rename to reader_other",
+    "drop owned by reader_other; drop role reader_other", "drop table app.visits", "alter table app.log detach partition app.logs_1",
+    "begin; create table app.rolled (a int); rollback", "create extension hstore", "drop extension hstore",
+    "do $$ begin create table app.inner1 (a int); create table app.inner2 (b int); drop table app.inner1; end $$",
+    "create temp table own (a int); create function app.t(own) returns int language sql as 'select 1'",
+    "vacuum full pg_class; vacuum freeze pg_attribute; analyze", "truncate app.inner2", "drop schema app cascade",
+)  # fmt: skip
+
+
+def test_reading_what_has_changed_gives_what_reading_all_gives(postgres: Postgres, dsn: str) -> None:
+    """Whatever the change: an object that is gone, or has another name, hides what the database would find."""
+    postgres.run("create database changing template loading")
+
+    def parts(catalog: Catalog) -> tuple[object, ...]:
+        s = catalog.snapshot
+        numbered = ({one.oid: one for one in part} for part in (s.relations, s.functions, s.operators, s.types))
+        named = (frozenset(part) for part in (s.schemas, s.casts, s.roles, s.extensions, s.languages))
+        return (*numbered, *named)
+
+    async def compare() -> None:
+        url = postgres.dsn("changing")
+        changing, asking, old = await asyncpg.connect(url), await asyncpg.connect(url), await asyncpg.connect(url)
+        reader = CatalogReader(asking)
+        await reader.load()
+        for number, change in enumerate(CHANGES):
+            for statement in change.split("; ") if change.startswith("vacuum") else (change,):
+                await changing.execute(statement)
+            if number % 5 == 0:  # an open transaction keeps the horizon of the next load back
+                await old.execute("rollback; begin; select pg_current_xact_id()")
+            found = await reader.load()
+            assert parts(found) == parts(await load_catalog(asking)), change
+        await old.execute("rollback")
+        assert await reader.load() is await reader.load()
+        for connection in (changing, asking, old):
+            connection.terminate()
+
+    asyncio.run(compare())

@@ -22,7 +22,7 @@ import asyncpg
 import psycopg
 from pglast.parser import ParseError, split
 
-from pgguard.database.catalog_loader import change_mark, load_catalog
+from pgguard.database.catalog_loader import CatalogReader
 from pgguard.database.own_catalog import OWN_QUESTIONS, TEMPORARY_QUESTIONS, seen_by_session
 from pgguard.session.judgement import Rows
 from pgguard.sql.analyze import Refused, analyze
@@ -73,10 +73,10 @@ class Run:
         self._oracle.connection.execute("set debug_print_parse = off; set statement_timeout = '5s'")
         self._loop = asyncio.new_event_loop()
         self._loader = self._loop.run_until_complete(asyncpg.connect(dsn))
-        self._mark = ""
-        self._committed: Catalog
+        self._reader = CatalogReader(self._loader)
         self._catalog: Catalog
         self._stale = True
+        self._oracle_stale = True
         self._kind = ""
 
     def close(self) -> None:
@@ -91,19 +91,15 @@ class Run:
         """The catalog as the session sees it, where something may have changed."""
         if not self._stale:
             return
-        mark = self._loop.run_until_complete(change_mark(self._loader))
-        if mark != self._mark:
-            self._committed = self._loop.run_until_complete(load_catalog(self._loader))
-            self._mark = mark
+        committed = self._loop.run_until_complete(self._reader.load())
         connection = self._oracle.connection
         inside = connection.info.transaction_status is psycopg.pq.TransactionStatus.INTRANS
         answers = [
             Rows(tuple(tuple(map(_text, row)) for row in connection.execute(question.text).fetchall()))
             for question in (OWN_QUESTIONS if inside else TEMPORARY_QUESTIONS)
         ]
-        self._catalog = seen_by_session(answers, self._committed) or self._committed
-        self._oracle.look_up()
-        self._stale = False
+        self._catalog = seen_by_session(answers, committed) or committed
+        self._stale, self._oracle_stale = False, True
 
     def judge(self, statement: str) -> Difference:
         """The analysis of one statement against the database, as it stands before it runs."""
@@ -126,6 +122,9 @@ class Run:
             return Difference("opaque", (facts.opaque,))
         if facts.kind not in _QUERIES:
             return Difference("analysed")
+        if self._oracle_stale:
+            self._oracle.look_up()
+            self._oracle_stale = False
         with self._oracle.connection.transaction(force_rollback=True):
             self._oracle.connection.execute("set local client_min_messages = log; set local debug_print_parse = on")
             try:

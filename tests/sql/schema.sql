@@ -38,3 +38,7 @@ create cast (text as app.pair) with function app.to_pair(text) as assignment;
 create function app.step(int, int) returns int language sql as 'select 1';
 create aggregate app.my_sum(int) (sfunc = app.step, stype = int, initcond = '0');
 create procedure app.work(int) language sql as 'delete from app.orders';
+create table app.named (id int, int4 int, text text, "case" int, "?column?" int, nullif int, "greatest" int, "user" text, "localtime" text, xmlpi text, column1 int);
+create table app.single (text text);
+create domain app.two as app.pair;
+create function app.named() returns setof app.two language sql as 'select row(1, ''x'')::app.pair';

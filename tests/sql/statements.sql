@@ -429,3 +429,25 @@ merge into customers using (select 1) s on true when matched then delete
 merge into customers t using (select id, name from customers) s on t.id = s.id when not matched and name is null then insert (id, name) values (id, name) when matched then update set region = s.name
 select now($1::void)
 select date_trunc('day', $1::void, now()), date_trunc($2, $3::pg_catalog.void::void, now())
+select (select int4 from (select 1::int::text) v) from named
+select (select text from (select 1::int::text) v) from named
+select (select int4 from (select case when true then 2 else 1::int end) v) from named
+select (select "case" from (select case when true then 2 else 1::int end) v) from named
+select (select text from (select (select 1)::text) v) from named
+select (select "?column?" from (select (select 1)::text) v) from named
+select (select int4 from (select case when true then 2 else (select 1::int) end) v) from named
+select (select text from (select (select * from single)::text) v) from named
+select (select column1 from (select (values (1))) v) from named
+select (select "case" from (select (select "?column?" from (select 1) q)) v) from named
+select (select text from (select (1::int)::text collate "C") v) from named
+select (select nullif from (select nullif(1, 2)) v) from named
+select (select nullif from (select nullif(1, 2)::text) v) from named
+select (select "user" from (select user) v) from named
+select (select "localtime" from (select localtime(3)) v) from named
+select (select xmlpi from (select xmlpi(name a)) v) from named
+select (select "?column?" from (select ('<a/>'::xml) is document) v) from named
+select (select greatest from greatest(1, 2)) from named
+select (select nullif from nullif(1, 2)) from named
+select (select text from cast(1 as text)) from named
+select (select int4 from named()) from named
+select (select named from named()) from app.named t
