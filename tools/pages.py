@@ -20,7 +20,7 @@ from pgguard.policy.load import MAX_RULES
 from pgguard.policy.rule_reader import KEYS_WITH, PRIVILEGE_GROUPS, QUALIFIED
 from pgguard.policy.schema import columned, schema
 from pgguard.policy.tree import MAX_DEPTH, MAX_FILE
-from pgguard.sql.special_functions import SPECIAL_FUNCTIONS
+from pgguard.sql.special_functions import BESIDES, SPECIAL_FUNCTIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -171,7 +171,7 @@ def _functions() -> Iterator[str]:
     yield "### Functions with an access of their own\n"
     yield "A call of these is not `execute` on the function, but this:\n"
     by_access: dict[str, list[str]] = {}
-    for name, special in SPECIAL_FUNCTIONS.items():
+    for name, special in (*SPECIAL_FUNCTIONS.items(), *BESIDES.items()):
         by_access.setdefault(f"`{special.privilege}` on `{special.kind}`", []).append(f"`{name}`")
     yield from _table(
         ("access", "functions"), [(access, ", ".join(sorted(names))) for access, names in by_access.items()]

@@ -256,6 +256,7 @@ class _Ties(msgspec.Struct, frozen=True):
     dependents: tuple[_Name, ...]
     referenced_by: tuple[_Name, ...]
     constraints: tuple[tuple[str, list[int]], ...]
+    primary_key: tuple[int, ...]
     comments: str | None
     table: _Name | None
     definition: str | None
@@ -273,6 +274,7 @@ class _Links:
         self.dependents: dict[int, list[int]] = {}
         self.referencing: dict[int, list[int]] = {}
         self.constraints: dict[int, list[tuple[str, list[int]]]] = {}
+        self.primary_keys: dict[int, tuple[int, ...]] = {}
         self.comments: dict[int, str] = {}
 
     async def read(self, connection: asyncpg.Connection, changed: frozenset[str]) -> None:
@@ -288,8 +290,11 @@ class _Links:
                     gathered.setdefault(one, []).append(other)
         if "pg_constraint" in changed:
             self.constraints.clear()
-            for oid, name, numbers in await connection.fetch(queries.CONSTRAINTS):
+            self.primary_keys.clear()
+            for oid, name, numbers, is_primary in await connection.fetch(queries.CONSTRAINTS):
                 self.constraints.setdefault(oid, []).append((name, numbers))
+                if is_primary:
+                    self.primary_keys[oid] = tuple(numbers)
         if changed & {"pg_description", "pg_attribute"}:
             self.comments = dict(map(tuple, await connection.fetch(queries.COMMENTS)))
 
@@ -300,6 +305,7 @@ class _Links:
             dependents=self._reach(oid, self.dependents),
             referenced_by=self._reach(oid, self.referencing),
             constraints=tuple(self.constraints.get(oid, ())),
+            primary_key=self.primary_keys.get(oid, ()),
             comments=self.comments.get(oid),
             table=self.names.get(row["indexed"] or 0),
             definition=definitions.get(oid) if row["invoker"] else None,
@@ -347,11 +353,19 @@ def _relation(row: asyncpg.Record, ties: _Ties) -> Relation:
         owner=row["owner"],
         row_type=row["row_type"],
         of_type=row["of_type"],
-        constraints={name: tuple(by_number[n] for n in keys if n in by_number) for name, keys in ties.constraints},
+        constraints={name: constrained(keys, by_number) for name, keys in ties.constraints},
+        primary_key=constrained(ties.primary_key, by_number),
         table=ties.table,
         dependents=ties.dependents,
         referenced_by=ties.referenced_by,
     )
+
+
+def constrained(keys: Iterable[int], columns: Mapping[int, str]) -> tuple[str, ...]:
+    """The columns that a constraint is on: all, where one of its keys is an expression (number 0): so the server reads
+    it where ON CONFLICT names the constraint (PostgreSQL source, get_relation_constraint_attnos).
+    """
+    return tuple(columns.values()) if 0 in keys else tuple(columns[n] for n in keys if n in columns)
 
 
 # functions

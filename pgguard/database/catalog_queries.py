@@ -67,7 +67,7 @@ select i.inhrelid::bigint, i.inhparent::bigint
 """
 
 CONSTRAINTS = """
-select conrelid::bigint as relation, conname, conkey::int[] as numbers
+select conrelid::bigint as relation, conname, conkey::int[] as numbers, contype = 'p' as is_primary
   from pg_catalog.pg_constraint where contype in ('p', 'u', 'x') and conrelid <> 0 and conkey is not null
 """
 

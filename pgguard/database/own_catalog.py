@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from pgguard.database.catalog_loader import FIRST_OF_USERS, function_of, type_of
+from pgguard.database.catalog_loader import FIRST_OF_USERS, constrained, function_of, type_of
 from pgguard.session.judgement import Answer, Question, Rows
 from pgguard.sql.catalog import Cast, Catalog, Operator, Overlay, Relation
 
@@ -52,6 +52,10 @@ _CONSTRAINTS = (
     " where k.conrelid operator(pg_catalog.=) c.oid and k.conkey is not null"
     " and k.contype operator(pg_catalog.=) any (array['p','u','x']::pg_catalog.\"char\"[]))"
 )
+_PRIMARY_KEY = (
+    "(select pg_catalog.to_json(k.conkey) from pg_catalog.pg_constraint k"
+    " where k.conrelid operator(pg_catalog.=) c.oid and k.contype operator(pg_catalog.=) 'p'::pg_catalog.\"char\")"
+)
 _INDEXED = (
     "(select pg_catalog.json_build_array(m.nspname, t.relname) from pg_catalog.pg_index x"
     " join pg_catalog.pg_class t on t.oid operator(pg_catalog.=) x.indrelid"
@@ -71,7 +75,8 @@ _RELATIONS = (
     + _object(
         schema="n.nspname", name="c.relname", kind="c.relkind", oid=_number("c.oid"), columns=_ATTRIBUTES,
         row_type=_number("c.reltype"), of_type=_number("c.reloftype"), temporary=_IS_TEMPORARY,
-        owner="pg_catalog.pg_get_userbyid(c.relowner)", constraints=_CONSTRAINTS, table=_INDEXED, invoker=_IS_INVOKER,
+        owner="pg_catalog.pg_get_userbyid(c.relowner)", constraints=_CONSTRAINTS, primary_key=_PRIMARY_KEY,
+        table=_INDEXED, invoker=_IS_INVOKER,
     )
     + f" from {_in_namespace('pg_class', 'c', 'relnamespace')}"
     " where c.relkind operator(pg_catalog.=) any (array['r','p','v','m','f','S','c','i','I']::pg_catalog.\"char\"[])"
@@ -247,10 +252,8 @@ def _relation(row: dict[str, Any], known: Relation) -> Relation:
         owner=row["owner"],
         row_type=row["row_type"],
         of_type=row["of_type"],
-        constraints={
-            name: tuple(by_number[n] for n in keys if n in by_number)
-            for name, keys in (row["constraints"] or {}).items()
-        },
+        constraints={name: constrained(keys, by_number) for name, keys in (row["constraints"] or {}).items()},
+        primary_key=constrained(row["primary_key"] or (), by_number),
         table=None if row["table"] is None else (row["table"][0], row["table"][1]),
     )
 

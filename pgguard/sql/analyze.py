@@ -19,10 +19,12 @@ from pgguard.model.sqlstate import SqlState
 from pgguard.sql.catalog import Catalog, Relation
 from pgguard.sql.environment import Budget, Environment, Opaque, Settings, TooComplex, Unresolved
 from pgguard.sql.functions import constant_text, report
+from pgguard.sql.invoker_views import look_under
 from pgguard.sql.parse import Parsed, SyntaxProblem, parse
 from pgguard.sql.queries import collect_query
 from pgguard.sql.shape import shape_of
 from pgguard.sql.utility import UTILITIES, create_table_as
+from pgguard.sql.utility.names import tag_of
 
 _QUERIES: dict[type, str] = {
     ast.SelectStmt: "SELECT",
@@ -125,6 +127,7 @@ class _Script:
         try:
             kind = _collect(parsed.tree, env)
             _tell_voids_apart(env)
+            look_under(env)
         except Opaque as opaque:
             facts = _opaque_facts(_tag(parsed.tree), str(opaque), shape, env.accesses)
         except Unresolved:
@@ -258,6 +261,8 @@ _OPAQUE_TAGS: dict[type, str] = {
 
 def _tag(tree: Any) -> str:
     """A tag for a statement that could not be seen through."""
+    if isinstance(tree, ast.DropStmt):
+        return tag_of(tree.removeType, "DROP")
     known = _QUERIES.get(type(tree)) or _OPAQUE_TAGS.get(type(tree))
     return known or type(tree).__name__.removesuffix("Stmt").upper()
 

@@ -41,6 +41,7 @@ class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
     owner: str = ""
     row_type: int = 0
     constraints: Mapping[str, tuple[str, ...]] = {}
+    primary_key: tuple[str, ...] = ()
     table: tuple[str, str] | None = None
     dependents: tuple[tuple[str, str], ...] = ()
     referenced_by: tuple[tuple[str, str], ...] = ()
@@ -263,6 +264,21 @@ class Catalog:
         """The tables at which its foreign keys point."""
         name = relation.schema, relation.name
         return [r for r in (*self._relations.values(), *self._overlay.values()) if name in r.referenced_by]
+
+    def descendants(self, relation: Relation) -> list[Relation]:
+        """Its partitions, and what inherits from it, transitively."""
+        name = relation.schema, relation.name
+        return [r for r in (*self._relations.values(), *self._overlay.values()) if name in r.ancestors]
+
+    def uses_of_types(self, types: frozenset[int], gone: frozenset[tuple[str, str]], schema: str = "") -> bool:
+        """Whether something is made with one of these types beside what is gone: these relations, all in the schema."""
+        relations = (*self._relations.values(), *self._overlay.values())
+        functions = (f for f in self._oids.values() if f.schema != schema)
+        return (
+            any(types & set(r.types) and (r.schema, r.name) not in gone for r in relations)
+            or any(types & {*f.argument_types, f.result, *f.column_types} for f in functions)
+            or any(t.base in types for t in self._types_by_oid.values() if t.schema != schema)
+        )
 
     def relations_in(self, schema: str) -> list[Relation]:
         return [r for r in (*self._relations.values(), *self._overlay.values()) if r.schema == schema]

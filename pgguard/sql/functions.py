@@ -15,7 +15,7 @@ from pgguard.sql import types
 from pgguard.sql.catalog import Function, Operator
 from pgguard.sql.environment import Environment, Unresolved
 from pgguard.sql.overloads import Candidate, choose
-from pgguard.sql.special_functions import SPECIAL_FUNCTIONS
+from pgguard.sql.special_functions import BESIDES, SPECIAL_FUNCTIONS, Special
 from pgguard.sql.types import ANYTHING, UNKNOWN
 
 _BUILT_IN = "pg_catalog"
@@ -222,6 +222,13 @@ def report(env: Environment, function: Function, arguments: Sequence[Any]) -> No
         execute(env, (function.schema, function.name, function.arguments))
         env.unsettles = env.unsettles or function.may_set
         return
+    _report_special(env, special, function, arguments)
+    besides = BESIDES.get(function.name)
+    if besides is not None:
+        _report_special(env, besides, function, arguments)
+
+
+def _report_special(env: Environment, special: Special, function: Function, arguments: Sequence[Any]) -> None:
     env.unsettles = env.unsettles or special.unsettles
     constant = None
     positions = _positions(function, arguments) or []

@@ -68,3 +68,12 @@ SPECIAL_FUNCTIONS: dict[str, Special] = {
         )
     },
 }  # fmt: skip
+
+BESIDES: dict[str, Special] = {
+    "lo_put": Special(_P.READ, Kind.LARGE_OBJECT, 0),
+    "lo_export": Special(_P.READ, Kind.LARGE_OBJECT, 0),
+    "lo_import": Special(_P.WRITE, Kind.LARGE_OBJECT),
+}
+"""A second access of the same call. Whoever writes to a large object must be allowed to read it (PostgreSQL source,
+inv_open).
+"""

@@ -64,6 +64,7 @@ def test_generated_statements_touch_what_postgresql_says(catalog: Catalog, oracl
 def test_the_system_views_touch_what_postgresql_says(catalog: Catalog, oracle: Oracle) -> None:
     views = oracle.connection.execute(
         "select c.oid::regclass::text, pg_get_viewdef(c.oid) from pg_class c where c.relkind = 'v'"
+        " and c.relnamespace in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)"
     ).fetchall()
     assert len(views) > 100
     for name, definition in views:

@@ -42,3 +42,6 @@ create table app.named (id int, int4 int, text text, "case" int, "?column?" int,
 create table app.single (text text);
 create domain app.two as app.pair;
 create function app.named() returns setof app.two language sql as 'select row(1, ''x'')::app.pair';
+create view app.deep with (security_invoker) as select c.card as number, upper(c.name) as shout, 1 as one from app.careful c;
+create view app.joined with (security_invoker) as with w as (select id from app.tree) select o.id, i.product, (select max(w.id) from w) from app.orders o join (select * from app.items) i on i.order_id = o.id where o.id in (select t.id from app.base t);
+create table app.circles (c1 circle, c2 text, c3 text, exclude using gist (c1 with &&, (c2::circle) with &&));

@@ -451,3 +451,4 @@ select (select nullif from nullif(1, 2)) from named
 select (select text from cast(1 as text)) from named
 select (select int4 from named()) from named
 select (select named from named()) from app.named t
+insert into circles (c1, c2) values ('<(0,0),1>', 'x') on conflict on constraint circles_c1_c2_excl do nothing

@@ -90,21 +90,53 @@ def parts_of(object_: Any) -> list[str]:
 
 def name_of(env: Environment, kind: Kind, parts: Sequence[str]) -> ObjectName:
     """The name of an object that exists, or is to: by its schema, or the one it is found in or created in."""
-    name = parts[-1] if parts else "*"
-    if kind in WITHOUT_SCHEMA:
-        return ObjectName(name)
-    if len(parts) > 1:
-        return ObjectName(name, parts[-2])
+    return names_of_existing(env, kind, parts)[0]
+
+
+def new_name(env: Environment, kind: Kind, parts: Sequence[str]) -> ObjectName:
+    """The name of an object that is to be."""
+    if kind in WITHOUT_SCHEMA or len(parts) > 1:
+        return _qualified(kind, parts)
     env.needs_settings = True
-    if kind in {Kind.TABLE, Kind.SEQUENCE}:
-        relation = env.look_up(None, name)
-        if relation is not None:
-            return ObjectName(relation.name, relation.schema)
-    if kind is Kind.FUNCTION:
-        found = {f.schema for f in env.catalog.functions(name)} & set(env.settings.search_path)
-        if found:
-            return ObjectName(name, next(s for s in env.settings.search_path if s in found))
-    return ObjectName(name, env.settings.creation_schema or "public")
+    return ObjectName(parts[-1], env.settings.creation_schema or "public")
+
+
+def _qualified(kind: Kind, parts: Sequence[str]) -> ObjectName:
+    name = parts[-1] if parts else "*"
+    return ObjectName(name) if kind in WITHOUT_SCHEMA else ObjectName(name, parts[-2])
+
+
+def names_of_existing(env: Environment, kind: Kind, parts: Sequence[str]) -> list[ObjectName]:
+    """The names that an object which exists may have: it is the first of its name on the search_path.
+
+    Of kinds that the catalog does not hold, it may be in any schema on the path.
+    """
+    if kind in WITHOUT_SCHEMA or len(parts) > 1:
+        return [_qualified(kind, parts)]
+    env.needs_settings = True
+    name, path = parts[-1] if parts else "*", env.settings.search_path
+    there = _schemas_with(env, kind, name)
+    if there is not None:
+        found = next((schema for schema in path if schema in there), None)
+        return [ObjectName(name, found or env.settings.creation_schema or "public")]
+    own = [schema for schema in path if schema != "pg_catalog"]
+    return [ObjectName(name, schema) for schema in own or path] or [ObjectName(name, "public")]
+
+
+def _schemas_with(env: Environment, kind: Kind, name: str) -> set[str] | None:
+    """The schemas with an object of this kind and name; None where the catalog does not tell."""
+    match kind:
+        case Kind.TABLE | Kind.SEQUENCE:
+            relation = env.look_up(None, name)
+            return set() if relation is None else {relation.schema}
+        case Kind.FUNCTION:
+            return {function.schema for function in env.catalog.functions(name)}
+        case Kind.OPERATOR:
+            return {operator.schema for operator in env.catalog.operators(name)}
+        case Kind.TYPE:
+            return {schema for schema in env.settings.search_path if env.catalog.has_type(schema, name)}
+        case _:
+            return None
 
 
 def touch(
@@ -112,8 +144,12 @@ def touch(
 ) -> None:
     """An access to an object that exists, or with CREATE is to. Raises Unresolved for a relation that does not."""
     env.changes_catalog = True
-    if kind not in {Kind.TABLE, Kind.SEQUENCE} or privilege is Privilege.CREATE:
-        env.add(Access(privilege, kind, name_of(env, kind, parts)))
+    if privilege is Privilege.CREATE:
+        env.add(Access(privilege, kind, new_name(env, kind, parts)))
+        return
+    if kind not in {Kind.TABLE, Kind.SEQUENCE}:
+        for name in names_of_existing(env, kind, parts):
+            env.add(Access(privilege, kind, name))
         return
     relation = env.look_up(parts[-2] if len(parts) > 1 else None, parts[-1])
     if relation is not None:
@@ -132,6 +168,13 @@ def touch_relation(env: Environment, privilege: Privilege, relation: Relation) -
             relation = table
             privilege = Privilege.ALTER if privilege is Privilege.DROP else privilege
     env.relation_access(privilege, relation)
+
+
+def touch_descendants(env: Environment, name: ast.RangeVar) -> None:
+    """Without ONLY, what changes a table changes its partitions and heirs, and asks for their ownership too."""
+    relation = env.look_up(name.schemaname, name.relname or "") if name.inh else None
+    for descendant in [] if relation is None else env.catalog.descendants(relation):
+        touch_relation(env, Privilege.ALTER, descendant)
 
 
 def touch_functions(env: Environment, privilege: Privilege, object_: Any, *, missing_ok: bool = False) -> None:

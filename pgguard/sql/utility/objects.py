@@ -9,6 +9,7 @@ from pglast.enums import ObjectType
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql import functions
+from pgguard.sql.catalog import Relation
 from pgguard.sql.environment import Environment, Opaque, Unresolved
 from pgguard.sql.utility.names import (
     KINDS,
@@ -20,6 +21,7 @@ from pgguard.sql.utility.names import (
     parts_of,
     tag_of,
     touch,
+    touch_descendants,
     touch_functions,
     touch_object,
     touch_relation,
@@ -46,6 +48,8 @@ def _drop(node: ast.DropStmt, env: Environment) -> str:
             touch(env, _P.ALTER if node.removeType == _O.OBJECT_INDEX else _P.DROP, kind, parts, missing_ok=missing_ok)
         else:
             touch_object(env, _P.DROP, kind, object_, missing_ok=missing_ok)
+        if node.removeType == _O.OBJECT_TABLE:
+            _partitions(env, parts)
         if node.behavior == _DROP_CASCADE:
             _cascade(env, kind, parts)
     return tag_of(node.removeType, "DROP")
@@ -69,28 +73,69 @@ def _must_exist(type_: Any, parts: Sequence[str], env: Environment) -> None:
 _DROP_CASCADE = 1
 
 
+def _partitions(env: Environment, parts: Sequence[str]) -> None:
+    """Partitions go with their table, CASCADE or not."""
+    relation = env.look_up(parts[-2] if len(parts) > 1 else None, parts[-1])
+    if relation is not None and relation.kind == _PARTITIONED:
+        for partition in env.catalog.descendants(relation):
+            touch_relation(env, _P.DROP, partition)
+
+
+_PARTITIONED = "p"
+_COMPOSITE = "c"
+_ROWS = "cm"
+"""Row types go with their relations, multiranges with their ranges."""
+
+
 def _cascade(env: Environment, kind: Kind, parts: Sequence[str]) -> None:
     """CASCADE is `drop` of each dependent; of a table a foreign key points at, `alter` on the one it stands in."""
     if kind is Kind.SCHEMA:
         found = env.catalog.relations_in(parts[-1])
-        for function in env.catalog.functions_in(parts[-1]):
-            env.add(Access(_P.DROP, kind.FUNCTION, ObjectName(function.name, function.schema, function.arguments)))
+        made = _drop_contents(env, parts[-1])
     elif kind is Kind.TABLE:
         relation = env.look_up(parts[-2] if len(parts) > 1 else None, parts[-1])
-        found = [] if relation is None else [relation]
+        found = [] if relation is None else [relation, *env.catalog.descendants(relation)]
+        made = {oid for r in found if r.row_type for oid in (r.row_type, _array_of(env, r.row_type))}
     else:
         raise Opaque("CASCADE drops more than the statement names")
     for relation in found:
-        if kind is Kind.SCHEMA and relation.table is None:
+        if relation.kind == _COMPOSITE:
+            env.add(Access(_P.DROP, Kind.TYPE, ObjectName(relation.name, relation.schema)))
+        elif relation.table is None:
             touch_relation(env, _P.DROP, relation)
-        for privilege, names in ((_P.DROP, relation.dependents), (_P.ALTER, relation.referenced_by)):
-            for name in names:
-                dependent = env.catalog.relation(*name)
-                if dependent is not None:
-                    touch_relation(env, privilege, dependent)
+        _drop_tied(env, relation)
+    gone = frozenset(name for r in found for name in ((r.schema, r.name), *r.dependents))
+    if env.catalog.uses_of_types(frozenset(made) - {0}, gone, parts[-1] if kind is Kind.SCHEMA else ""):
+        raise Opaque("CASCADE drops more than the statement names: something else is made with a type that goes")
+
+
+def _drop_contents(env: Environment, schema: str) -> set[int]:
+    """The functions and types of a schema; the numbers of the types."""
+    for function in env.catalog.functions_in(schema):
+        env.add(Access(_P.DROP, Kind.FUNCTION, ObjectName(function.name, function.schema, function.arguments)))
+    made = [type_ for type_ in env.catalog.snapshot.types if type_.schema == schema]
+    for type_ in made:
+        if type_.kind not in _ROWS and not type_.is_array:
+            env.add(Access(_P.DROP, Kind.TYPE, ObjectName(type_.name, type_.schema)))
+    return {type_.oid for type_ in made}
+
+
+def _drop_tied(env: Environment, relation: Relation) -> None:
+    for privilege, names in ((_P.DROP, relation.dependents), (_P.ALTER, relation.referenced_by)):
+        for name in names:
+            dependent = env.catalog.relation(*name)
+            if dependent is not None:
+                touch_relation(env, privilege, dependent)
+
+
+def _array_of(env: Environment, row_type: int) -> int:
+    known = env.catalog.type_by_oid(row_type)
+    return 0 if known is None else known.array
 
 
 def _rename(node: ast.RenameStmt, env: Environment) -> str:
+    if node.renameType == _O.OBJECT_STATISTIC_EXT:
+        return _statistics(node, env)
     kind = KINDS[node.renameType]
     parts = (
         parts_of(node.relation)
@@ -99,6 +144,8 @@ def _rename(node: ast.RenameStmt, env: Environment) -> str:
         if node.object
         else [node.subname or ""]
     )
+    if node.relation is not None and node.renameType in {_O.OBJECT_COLUMN, _O.OBJECT_TABCONSTRAINT}:
+        touch_descendants(env, node.relation)
     if kind is Kind.FUNCTION:
         touch_functions(env, _P.ALTER, node.object)
     else:
@@ -116,6 +163,8 @@ def _rename(node: ast.RenameStmt, env: Environment) -> str:
 
 
 def _set_schema(node: ast.AlterObjectSchemaStmt, env: Environment) -> str:
+    if node.objectType == _O.OBJECT_STATISTIC_EXT:
+        return _statistics(node, env)
     kind = KINDS[node.objectType]
     parts = parts_of(node.relation) if node.relation is not None else parts_of(node.object)
     if kind is Kind.FUNCTION:
@@ -127,6 +176,8 @@ def _set_schema(node: ast.AlterObjectSchemaStmt, env: Environment) -> str:
 
 
 def _owner(node: ast.AlterOwnerStmt, env: Environment) -> str:
+    if node.objectType == _O.OBJECT_STATISTIC_EXT:
+        return _statistics(node, env)
     touch_object(env, _P.GRANT, KINDS[node.objectType], node.relation or node.object)
     return tag_of(node.objectType, "ALTER")
 
@@ -136,8 +187,10 @@ def _comment(tag: str) -> Collector:
         kind = KINDS[node.objtype]
         if node.objtype in ON_TABLE:
             touch(env, _P.ALTER, kind, parts_of(node.object)[:-1])
-        elif node.objtype in {_O.OBJECT_STATISTIC_EXT, _O.OBJECT_DOMCONSTRAINT}:
-            env.add(Access(_P.ALTER, kind, name_of(env, kind, parts_of(node.object))))
+        elif node.objtype == _O.OBJECT_STATISTIC_EXT:
+            _alter_any_table(env)
+        elif node.objtype == _O.OBJECT_DOMCONSTRAINT:
+            touch(env, _P.ALTER, kind, parts_of(node.object[0]))
         else:
             touch_object(env, _P.ALTER, kind, node.object)
         return tag
@@ -165,8 +218,11 @@ def _grant_role(node: ast.GrantRoleStmt, env: Environment) -> str:
 
 
 def _default_privileges(node: ast.AlterDefaultPrivilegesStmt, env: Environment) -> str:
-    del node
-    env.add(Access(_P.GRANT, Kind.TABLE, ObjectName("*", "*")))
+    action: Any = node.action
+    kind = KINDS[action.objtype]
+    named = [option.arg for option in node.options or () if option.defname == "schemas"]
+    for schema in [part for schemas in named for part in parts_of(schemas)] or ["*"]:
+        env.add(Access(_P.GRANT, kind, ObjectName("*", None if kind is Kind.SCHEMA else schema)))
     return "ALTER DEFAULT PRIVILEGES"
 
 
@@ -264,7 +320,7 @@ def _in_schema(tag: str, privilege: Privilege, kind: Kind, attribute: str) -> Co
 
     def collector(node: Any, env: Environment) -> str:
         env.changes_catalog = True
-        env.add(Access(privilege, kind, name_of(env, kind, parts_of(getattr(node, attribute)))))
+        touch(env, privilege, kind, parts_of(getattr(node, attribute)))
         for item in getattr(node, "items", None) or ():
             if item.name is not None and item.itemtype == _FUNCTION_ITEM:
                 execute_named(env, item.name)
@@ -276,7 +332,7 @@ def _in_schema(tag: str, privilege: Privilege, kind: Kind, attribute: str) -> Co
 _FUNCTION_ITEM = 2  # OPCLASS_ITEM_FUNCTION
 
 
-def _statistics(node: ast.AlterStatsStmt, env: Environment) -> str:
+def _statistics(node: Any, env: Environment) -> str:
     del node
     _alter_any_table(env)
     return "ALTER STATISTICS"
@@ -297,9 +353,28 @@ def _create_cast(node: ast.CreateCastStmt, env: Environment) -> str:
 
 def _create_transform(node: ast.CreateTransformStmt, env: Environment) -> str:
     touch(env, _P.CREATE, Kind.TRANSFORM, [f"{'.'.join(parts_of(node.type_name))} language {node.lang}"])
+    env.touch(_P.USAGE, Kind.LANGUAGE, node.lang or "")
     for function in (node.fromsql, node.tosql):
         execute_named(env, function or ())
     return "CREATE TRANSFORM"
+
+
+def _create_server(node: ast.CreateForeignServerStmt, env: Environment) -> str:
+    env.touch(_P.USAGE, Kind.FOREIGN_DATA_WRAPPER, node.fdwname or "")
+    return _named("CREATE SERVER", _P.CREATE, Kind.FOREIGN_SERVER, "servername")(node, env)
+
+
+_FREE_TEMPLATES = frozenset({"template0", "template1", "default"})
+
+
+def _create_database(node: ast.CreatedbStmt, env: Environment) -> str:
+    """A database that is no template is copied by its owner only (PostgreSQL docs, CREATE DATABASE)."""
+    for option in node.options or ():
+        if option.defname == "template" and option.arg is not None:
+            (template,) = parts_of(option.arg)
+            if template not in _FREE_TEMPLATES:
+                env.touch(_P.ALTER, Kind.DATABASE, template)
+    return _named("CREATE DATABASE", _P.CREATE, Kind.DATABASE, "dbname")(node, env)
 
 
 def _depends(node: ast.AlterObjectDependsStmt, env: Environment) -> str:
@@ -377,7 +452,7 @@ OBJECTS: dict[type, Collector] = {
     ast.CreateExtensionStmt: _named("CREATE EXTENSION", _P.CREATE, Kind.EXTENSION, "extname"),
     ast.AlterExtensionStmt: _named("ALTER EXTENSION", _P.ALTER, Kind.EXTENSION, "extname"),
     ast.AlterExtensionContentsStmt: _named("ALTER EXTENSION", _P.ALTER, Kind.EXTENSION, "extname"),
-    ast.CreatedbStmt: _named("CREATE DATABASE", _P.CREATE, Kind.DATABASE, "dbname"),
+    ast.CreatedbStmt: _create_database,
     ast.DropdbStmt: _named("DROP DATABASE", _P.DROP, Kind.DATABASE, "dbname"),
     ast.AlterDatabaseStmt: _named("ALTER DATABASE", _P.ALTER, Kind.DATABASE, "dbname"),
     ast.AlterDatabaseSetStmt: _database_set,
@@ -392,7 +467,7 @@ OBJECTS: dict[type, Collector] = {
     ast.CreatePLangStmt: _named("CREATE LANGUAGE", _P.CREATE, Kind.LANGUAGE, "plname"),
     ast.CreateFdwStmt: _named("CREATE FOREIGN DATA WRAPPER", _P.CREATE, Kind.FOREIGN_DATA_WRAPPER, "fdwname"),
     ast.AlterFdwStmt: _named("ALTER FOREIGN DATA WRAPPER", _P.ALTER, Kind.FOREIGN_DATA_WRAPPER, "fdwname"),
-    ast.CreateForeignServerStmt: _named("CREATE SERVER", _P.CREATE, Kind.FOREIGN_SERVER, "servername"),
+    ast.CreateForeignServerStmt: _create_server,
     ast.AlterForeignServerStmt: _named("ALTER SERVER", _P.ALTER, Kind.FOREIGN_SERVER, "servername"),
     ast.CreateUserMappingStmt: _named("CREATE USER MAPPING", _P.ALTER, Kind.FOREIGN_SERVER, "servername"),
     ast.AlterUserMappingStmt: _named("ALTER USER MAPPING", _P.ALTER, Kind.FOREIGN_SERVER, "servername"),

@@ -7,7 +7,7 @@ later, on each row, are accessed now, since nobody asks again.
 from typing import Any
 
 from pglast import ast
-from pglast.enums import ObjectType
+from pglast.enums import AlterTableType, ObjectType
 
 from pgguard.model.access import Kind, Privilege
 from pgguard.model.control import ExecutePrepared
@@ -25,6 +25,7 @@ from pgguard.sql.utility.names import (
     parts_of,
     tag_of,
     touch,
+    touch_descendants,
     touch_relation,
 )
 
@@ -79,8 +80,8 @@ def _table_element(element: Any, env: Environment, new: ast.RangeVar | None = No
             functions_in(element.where_clause, env)
         case ast.TableLikeClause():
             if element.relation is not None:
-                like = element.relation
-                env.relation_access(_P.SELECT, env.find_relation(like, like.location), ())
+                like = env.find_relation(element.relation, element.relation.location)
+                env.relation_access(_P.SELECT, like, like.columns)
         case _:
             raise Opaque(f"a table element of kind {type(element).__name__} is not understood")
 
@@ -96,7 +97,7 @@ def _references(element: ast.Constraint, env: Environment, new: ast.RangeVar | N
         return
     relation = env.find_relation(pktable)
     named = functions.names_of(element.pk_attrs)
-    env.relation_access(_P.REFERENCES, relation, named or relation.columns)
+    env.relation_access(_P.REFERENCES, relation, named or relation.primary_key or relation.columns)
 
 
 def functions_in(expression: Any, env: Environment) -> None:
@@ -142,9 +143,21 @@ def _alter_table(node: ast.AlterTableStmt, env: Environment) -> str:
         return tag_of(node.objtype, "ALTER")
     touch(env, _P.ALTER, kind, parts_of(node.relation), missing_ok=bool(node.missing_ok))
     for command in node.cmds or ():
+        if command.subtype not in _ALONE:
+            touch_descendants(env, node.relation)
         _alter_table_command(command, node.relation, env)
     return tag_of(node.objtype, "ALTER")
 
+
+_A = AlterTableType
+_ALONE = frozenset({
+    _A.AT_ChangeOwner, _A.AT_ClusterOn, _A.AT_DropCluster, _A.AT_SetLogged, _A.AT_SetUnLogged, _A.AT_SetAccessMethod,
+    _A.AT_SetTableSpace, _A.AT_SetRelOptions, _A.AT_ResetRelOptions, _A.AT_ReplaceRelOptions, _A.AT_AddInherit,
+    _A.AT_DropInherit, _A.AT_AddOf, _A.AT_DropOf, _A.AT_ReplicaIdentity, _A.AT_EnableRowSecurity, _A.AT_AttachPartition,
+    _A.AT_DisableRowSecurity, _A.AT_ForceRowSecurity, _A.AT_NoForceRowSecurity, _A.AT_DetachPartition,
+    _A.AT_DetachPartitionFinalize, _A.AT_SetOptions, _A.AT_ResetOptions,
+})  # fmt: skip
+"""What leaves partitions and heirs as they are."""
 
 _DROP_CASCADE = 1
 _NO_EXPRESSIONS = (ast.String, ast.Integer, ast.ReplicaIdentityStmt, ast.ATAlterConstraint, ast.TypeName)
@@ -215,6 +228,8 @@ def _on_table(tag: str, privilege: Privilege) -> Collector:
 
 
 def _create_trigger(node: ast.CreateTrigStmt, env: Environment) -> str:
+    if node.constrrel is not None:
+        env.relation_access(_P.TRIGGER, env.find_relation(node.constrrel))
     return _on_table("CREATE TRIGGER", _P.TRIGGER)(node, env)
 
 
