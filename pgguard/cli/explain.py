@@ -2,8 +2,9 @@
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import msgspec
@@ -74,9 +75,17 @@ def _json(text: str) -> Any:
 
 
 def _lines(offline: Offline) -> None:
-    for line in iter(lambda: sys.stdin.buffer.readline(_MAX_LINE), b""):
+    for line in _read_lines(sys.stdin.buffer):
         sys.stdout.buffer.write(msgspec.json.encode(_line(offline, line)) + b"\n")
         sys.stdout.buffer.flush()
+
+
+def _read_lines(source: BinaryIO) -> Iterator[bytes]:
+    """Each line, but of one that is too long no more than tells that it is: one answer a line, whatever it holds."""
+    while line := source.readline(_MAX_LINE + 1):
+        yield line
+        while len(line) > _MAX_LINE and not line.endswith(b"\n"):
+            line = source.readline(_MAX_LINE + 1)
 
 
 class _Question(msgspec.Struct, frozen=True, rename={"who": "as"}):
@@ -86,6 +95,8 @@ class _Question(msgspec.Struct, frozen=True, rename={"who": "as"}):
 
 def _line(offline: Offline, line: bytes) -> dict[str, Any]:
     """The answer to one line; an error of it is an answer too, and the next line is read."""
+    if len(line) > _MAX_LINE:
+        return {"error": f"the line is longer than {_MAX_LINE} bytes"}
     try:
         question = msgspec.json.decode(line, type=_Question)
         return _answer(offline.judge(read_as(question.who), question.sql))

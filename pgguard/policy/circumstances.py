@@ -99,7 +99,10 @@ def _seconds(written: str | float, what: str) -> float:
 
 def _moment(written: str | float) -> float:
     if not isinstance(written, str):
-        return float(written)
+        try:
+            return datetime.fromtimestamp(written, UTC).timestamp()
+        except (ValueError, OverflowError, OSError) as error:
+            raise CircumstancesInvalid(f"at: {written} are no seconds since 1970 in any year up to 9999") from error
     try:
         moment = datetime.fromisoformat(written)
     except ValueError as error:

@@ -144,10 +144,11 @@ def _notes(old: RuleSet, new: RuleSet, changed: set[str]) -> Iterator[str]:
     """Rules that are new, gone or otherwise, and yet decide nothing that others did not decide."""
     was, now = _own(old), _own(new)
     renamed = {_nameless(rule): rule for name, rule in now.items() if name not in was}
+    gone = {_nameless(rule) for name, rule in was.items() if name not in now}
     for name in sorted((was.keys() | now.keys()) - changed):
         before, after = was.get(name), now.get(name)
         if before is None and after is not None:
-            if not any(_nameless(after) == _nameless(was[gone]) for gone in was.keys() - now.keys()):
+            if _nameless(after) not in gone:
                 yield f'rule "{name}" is new: others decide the same'
         elif after is None and before is not None:
             other = renamed.get(_nameless(before))

@@ -15,7 +15,7 @@ from pgguard.model.decision import Covers, Effect
 from pgguard.policy import conditions as c
 from pgguard.policy.covering import columns_cover, condition_covers, matchers_cover, who_covers
 from pgguard.policy.patterns import Matcher, NamePattern
-from pgguard.policy.rule import Columns, Mode, Rule, Target
+from pgguard.policy.rule import Columns, Mode, Rule, Target, Who
 
 _T = TypeVar("_T")
 
@@ -107,8 +107,53 @@ def _by_object(rule: Rule) -> Iterator[Rule]:
                 yield replace(rule, targets=(Target(target.kind, frozenset({privilege}), (pattern,)),))
 
 
-_Key = tuple[Kind, Privilege]
-_Name = tuple[str | None, str]
+_Key = tuple[Effect, Kind, Privilege]
+_Named = tuple[str, str]
+"""A word by which a rule says who it is about, and a name behind it in full."""
+
+
+class _Crowd:
+    """Rules about the same objects, each with its pattern, found by whom they are about.
+
+    Where every name of a list is written in full, whoever covers the list, or is covered by it, names one of them too.
+    """
+
+    def __init__(self) -> None:
+        self._all: list[tuple[NamePattern, Rule]] = []
+        self._open: list[tuple[NamePattern, Rule]] = []
+        """Those with no list of which every name is written in full."""
+        self._named: dict[_Named, list[tuple[NamePattern, Rule]]] = {}
+
+    def add(self, pattern: NamePattern, rule: Rule) -> None:
+        self._all.append((pattern, rule))
+        if not _closed(rule.who):
+            self._open.append((pattern, rule))
+        for named in _names_in(rule.who):
+            self._named.setdefault(named, []).append((pattern, rule))
+
+    def covering(self, who: Who) -> Iterator[tuple[NamePattern, Rule]]:
+        """Those that may be about all of these people, and some others."""
+        yield from self._open
+        for named in _names_in(who):
+            yield from self._named.get(named, ())
+
+    def near(self, who: Who) -> Iterator[tuple[NamePattern, Rule]]:
+        """Those that may be about all of these people, or about some of them alone; and some others."""
+        return self.covering(who) if _closed(who) else iter(self._all)
+
+
+def _lists(who: Who) -> Iterator[tuple[str, tuple[Matcher, ...]]]:
+    """`group` has two: whoever is in all of some groups is in any of them."""
+    lists = (("user", who.users), ("group", who.groups), ("group", who.all_groups), ("principal", who.principals))
+    return ((word, matchers) for word, matchers in lists if matchers is not None)
+
+
+def _closed(who: Who) -> bool:
+    return any(all(matcher.literal is not None for matcher in matchers) for _, matchers in _lists(who))
+
+
+def _names_in(who: Who) -> Iterable[_Named]:
+    return dict.fromkeys((word, m.literal) for word, matchers in _lists(who) for m in matchers if m.literal is not None)
 
 
 class Side:
@@ -116,9 +161,13 @@ class Side:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
-        self._literal: dict[_Key, dict[_Name, list[tuple[NamePattern, Rule]]]] = {}
-        self._patterns: dict[_Key, list[tuple[NamePattern, Rule]]] = {}
         self._any: dict[Privilege, list[Rule]] = {}
+        self._of_kind: dict[_Key, _Crowd] = {}
+        self._within: dict[tuple[_Key, str], _Crowd] = {}
+        """All patterns within one schema; `_in_schema` has those of them that are more than one name."""
+        self._literal: dict[tuple[_Key, str | None, str], _Crowd] = {}
+        self._in_schema: dict[tuple[_Key, str], _Crowd] = {}
+        self._patterns: dict[_Key, _Crowd] = {}
         self._kill_switches = [rule for rule in self.rules if rule.kills_all]
         for rule in self.rules:
             for target in rule.targets:
@@ -129,51 +178,81 @@ class Side:
         if target.kind is None:
             self._any.setdefault(privilege, []).append(rule)
             return
+        key = (rule.effect, target.kind, privilege)
         for pattern in target.patterns:
-            name = _literal(pattern)
-            if name is None:
-                self._patterns.setdefault((target.kind, privilege), []).append((pattern, rule))
+            self._of_kind.setdefault(key, _Crowd()).add(pattern, rule)
+            schema, name = _schema(pattern), _literal(pattern)
+            if schema is not None:
+                self._within.setdefault((key, schema), _Crowd()).add(pattern, rule)
+            if name is not None:
+                self._literal.setdefault((key, *name), _Crowd()).add(pattern, rule)
+            elif schema is not None:
+                self._in_schema.setdefault((key, schema), _Crowd()).add(pattern, rule)
             else:
-                names = self._literal.setdefault((target.kind, privilege), {})
-                names.setdefault(name, []).append((pattern, rule))
+                self._patterns.setdefault(key, _Crowd()).add(pattern, rule)
+
+    def _wider(self, key: _Key, pattern: NamePattern) -> list[_Crowd]:
+        """Those of which a pattern may cover this one."""
+        schema, name = _schema(pattern), _literal(pattern)
+        found = [None if name is None else self._literal.get((key, *name)), self._patterns.get(key)]
+        found.append(None if schema is None else self._in_schema.get((key, schema)))
+        return [crowd for crowd in found if crowd is not None]
+
+    def _either_way(self, key: _Key, pattern: NamePattern) -> list[_Crowd]:
+        """Those of which a pattern may cover this one, or be covered by it."""
+        schema = _schema(pattern)
+        if _literal(pattern) is not None:
+            return self._wider(key, pattern)
+        found = (
+            [self._of_kind.get(key)] if schema is None else [self._within.get((key, schema)), self._patterns.get(key)]
+        )
+        return [crowd for crowd in found if crowd is not None]
 
     def covering(self, part: Rule, effect: Effect) -> list[Rule]:
-        """The rules of that effect about all objects of a part; a part has one target, and one pattern."""
+        """The rules of that effect about all objects and perhaps some people of a part, of one target and pattern."""
         target = part.targets[0]
         if part.kills_all:
             return [rule for rule in self._kill_switches if rule.effect is effect]
         (privilege,), (pattern,) = target.privileges, target.patterns
         found = {rule.name: rule for rule in self._any.get(privilege, ()) if rule.effect is effect}
         if target.kind is not None:
-            name = _literal(pattern)
-            near = [] if name is None else self._literal.get((target.kind, privilege), {}).get(name, [])
-            for candidate, rule in (*near, *self._patterns.get((target.kind, privilege), ())):
-                if rule.effect is effect and candidate.covers(pattern):
-                    found[rule.name] = rule
+            for crowd in self._wider((effect, target.kind, privilege), pattern):
+                for candidate, rule in crowd.covering(part.who):
+                    if rule.name not in found and candidate.covers(pattern):
+                        found[rule.name] = rule
         return list(found.values())
 
     def near(self, part: Rule) -> list[Rule]:
         """The rules of its effect, less the baseline's, that may be about some of its objects."""
         found = [
-            rule for target in part.targets for privilege in target.privileges for rule in self._near(target, privilege)
+            rule
+            for target in part.targets
+            for privilege in target.privileges
+            for rule in self._near(part, target, privilege)
         ]
         wanted = (rule for rule in found if rule.effect is part.effect and not rule.baseline)
         return list({rule.name: rule for rule in wanted}.values())
 
-    def _near(self, target: Target, privilege: Privilege) -> Iterator[Rule]:
+    def _near(self, part: Rule, target: Target, privilege: Privilege) -> Iterator[Rule]:
         yield from self._any.get(privilege, ())
-        for key in [(kind, privilege) for kind in (Kind if target.kind is None else (target.kind,))]:
-            yield from (rule for _, rule in self._patterns.get(key, ()))
-            literal = self._literal.get(key, {})
-            names = [name for pattern in target.patterns if (name := _literal(pattern))]
-            for name in names if len(names) == len(target.patterns) and target.kind else literal:
-                yield from (rule for _, rule in literal.get(name, ()))
+        if target.kind is None:
+            keys = [(part.effect, kind, privilege) for kind in Kind]
+            crowds = [self._of_kind[key] for key in keys if key in self._of_kind]
+        else:
+            key = (part.effect, target.kind, privilege)
+            crowds = [crowd for pattern in target.patterns for crowd in self._either_way(key, pattern)]
+        for crowd in crowds:
+            yield from (rule for _, rule in crowd.near(part.who))
 
 
-def _literal(pattern: NamePattern) -> _Name | None:
+def _schema(pattern: NamePattern) -> str | None:
+    return None if pattern.schema is None else pattern.schema.literal
+
+
+def _literal(pattern: NamePattern) -> tuple[str | None, str] | None:
     if pattern.name.literal is None or (pattern.schema is not None and pattern.schema.literal is None):
         return None
-    return None if pattern.schema is None else pattern.schema.literal, pattern.name.literal
+    return _schema(pattern), pattern.name.literal
 
 
 def beyond(side: Side, other: Side, steps: tuple[Step, ...] = STEPS) -> list[Rule]:

@@ -75,6 +75,27 @@ def test_each_line_is_answered_by_one_line_whatever_it_holds(pgguard: Pgguard):
     assert answers[6] == {"decision": "allow", "rules": [], "accesses": []}
 
 
+def test_a_line_beyond_its_bound_is_one_line_and_one_error(pgguard: Pgguard):
+    """It was cut in pieces, each with an answer of its own, and all later answers were for the wrong line."""
+    good = json.dumps({"as": {"user": "alice"}, "sql": "select 1"})
+    result = pgguard(*COMMON, "--jsonl", stdin="x" * (20 << 20) + "\n\n" + good)
+    answers = [json.loads(line) for line in result.output.splitlines()]
+    assert [list(answer) for answer in answers] == [["error"], ["error"], ["decision", "rules", "accesses"]]
+
+
+def test_texts_that_differ_in_constants_share_an_analysis_and_nothing_else(pgguard: Pgguard):
+    """A text with the marks of a skeleton is none."""
+    alice = {"user": "alice", "groups": ["analysts"]}
+    texts = ["select id from sales.orders where id = 1", "select id from sales.orders where id = \0i"]
+    texts += ["select id from sales.orders where id = 22", "select set_config('a.b', '1', true)"]
+    texts += ["select set_config('role', '1', true)", "select id from sales.orders where id = '1'::text"]
+    lines = [json.dumps({"as": alice, "sql": text}) for text in texts]
+    result = pgguard(*COMMON, "--jsonl", stdin="\n".join(lines))
+    answers = [json.loads(line) for line in result.output.splitlines()]
+    assert [a["decision"] for a in answers] == ["allow", "deny", "allow", "deny", "deny", "allow"]
+    assert [a["accesses"][0]["object"] for a in answers[3:5]] == ["a.b", "role"]
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

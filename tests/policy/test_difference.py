@@ -1,5 +1,9 @@
 """What changes between two rule sets: never nothing where a decision changes, and in words that say what."""
 
+import json
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -7,12 +11,18 @@ from hypothesis import strategies as st
 
 from pgguard.model.access import Access, Where
 from pgguard.model.context import Unknown
+from pgguard.model.decision import Effect
 from pgguard.model.facts import Facts
+from pgguard.policy import difference as differences
+from pgguard.policy import meeting, parts
+from pgguard.policy.covering import who_covers
 from pgguard.policy.difference import difference
 from pgguard.policy.in_words import rule_in_words
+from pgguard.policy.parts import Side
+from pgguard.policy.patterns import NamePattern
 from pgguard.policy.rule_set import RuleSet
 
-from .asking import access, decision, one_of, rule
+from .asking import access, decision, one_of, rule, rules_of
 
 
 def _told(old: str | list[str], new: str | list[str], top: str = "") -> list[str]:
@@ -293,3 +303,67 @@ def test_the_order_of_rules_is_no_difference(rules: list[str], random):
     named = [text.replace("NAME", f"r{number}") for number, text in enumerate(rules)]
     found = difference(one_of(*named, top=_TOP), one_of(*random.sample(named, len(named)), top=_TOP))
     assert (found.changes, found.others, found.notes) == ((), (), ())
+
+
+# with many rules
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("allow: select|sales.orders|columns: [a, b]", "allow: select|sales.orders|columns: [a, c]"),
+        ("allow: select|sales.tN", "deny: select|'sN.*'"),
+        ("deny: select|'sN.*'", "deny: select|'sN.t*'"),
+        ("allow: select|sales.tN", "allow: select|sales.tN"),
+    ],
+    ids=["on one table", "into patterns", "from patterns", "renamed"],
+)
+def test_the_work_grows_with_the_rules_and_not_with_their_square(old: str, new: str, monkeypatch: pytest.MonkeyPatch):
+    """Ten thousand rules of groups of their own on one table, or renamed, took minutes."""
+    called = 0
+
+    def counted(call: Callable[..., object]) -> Callable[..., object]:
+        def count(*words: object, **more: object) -> object:
+            nonlocal called
+            called += 1
+            return call(*words, **more)
+
+        return count
+
+    monkeypatch.setattr(parts, "who_covers", counted(parts.who_covers))
+    monkeypatch.setattr(meeting, "condition_covers", counted(meeting.condition_covers))
+    monkeypatch.setattr(differences, "_nameless", counted(differences._nameless))
+    monkeypatch.setattr(NamePattern, "covers", counted(NamePattern.covers))
+    sides = [
+        rules_of(
+            "rules:" + "".join(f"\n  - {text.replace('everyone', f'{{group: g{n}}}')}" for n, text in enumerate(some))
+        )
+        for some in (
+            [rule(*old.replace("N", str(n)).split("|"), name=f"r{n}") for n in range(200)],
+            [rule(*new.replace("N", str(n)).split("|"), name=f"{'q' if old == new else 'r'}{n}") for n in range(200)],
+        )
+    ]
+    found = difference(*sides)
+    assert len(found.changes if old != new else found.notes) >= 200
+    assert called < 200 * 20
+
+
+_names = st.lists(st.sampled_from(["a", "b", "c", "a*", "*"]), min_size=1, max_size=2, unique=True)
+_whos = st.fixed_dictionaries({}, optional={"user": _names, "group": _names | st.fixed_dictionaries({"all": _names})})
+
+
+@given(st.lists(_whos, min_size=1, max_size=5), _whos)
+@settings(deadline=None)
+def test_whom_rules_are_found_by_leaves_out_none_that_could_matter(people: list[dict[str, Any]], asked: dict[str, Any]):
+    def who_of(who: dict[str, Any]) -> str:
+        return json.dumps(who) if who else "everyone"
+
+    side = Side(one_of(*(rule("allow: select", who=who_of(who), name=f"r{n}") for n, who in enumerate(people))).rules)
+    (part,) = one_of(rule("allow: select", who=who_of(asked), name="part")).rules
+    covering = {r.name for r in side.covering(part, Effect.ALLOW)}
+    near = {r.name for r in side.near(part)}
+    for one in side.rules:
+        if who_covers(one.who, part.who):
+            assert one.name in covering & near
+        if who_covers(part.who, one.who):
+            assert one.name in near
