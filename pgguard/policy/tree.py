@@ -100,7 +100,10 @@ def read_tree(path: str, content: bytes, problems: Problems) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(path) if mark is None else Place(path, mark.line + 1, mark.column + 1)
-        problems.add(place, f"not valid YAML: {error.problem or error.context}")
+        line = text.splitlines()[place.line - 1 : place.line]
+        tab = bool(line) and line[0][place.column - 1 : place.column] == "\t"
+        why = "a tab; indent by spaces" if tab else error.problem or error.context
+        problems.add(place, f"not valid YAML: {why}")
         return None
     except yaml.YAMLError as error:
         problems.add(Place(path), f"not valid YAML: {' '.join(str(error).split())}")

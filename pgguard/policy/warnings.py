@@ -100,9 +100,10 @@ def _whos(who: Who) -> list[Who]:
 def matching_nothing(rules: RuleSet, tables: Sequence[Table]) -> list[Problem]:
     """Of rules about tables: the patterns and columns that no table has, and the labels in use that no column wears."""
     found: list[Problem] = []
+    catalog = _Tables(tables)
     for rule in rules.rules:
         if not rule.baseline:
-            found += [Problem(rule.place, f'rule "{rule.name}": {what}') for what in _of_rule(rule, tables)]
+            found += [Problem(rule.place, f'rule "{rule.name}": {what}') for what in _of_rule(rule, catalog)]
     for label in rules.labels:
         users = [r for r in rules.rules if r.columns is not None and r.columns.label == label]
         if users and not _worn(rules, label, tables):
@@ -110,26 +111,47 @@ def matching_nothing(rules: RuleSet, tables: Sequence[Table]) -> list[Problem]:
     return found
 
 
-def _of_rule(rule: Rule, tables: Sequence[Table]) -> Iterator[str]:
+class _Tables:
+    """The tables, found by what a pattern has in full."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self._all = tables
+        self._in_schema: dict[str, list[Table]] = {}
+        self._named: dict[tuple[str, str], Table] = {}
+        for table in tables:
+            self._in_schema.setdefault(table.schema, []).append(table)
+            self._named[table.schema, table.name] = table
+
+    def matching(self, pattern: NamePattern) -> list[Table]:
+        if pattern.literal is not None:
+            table = self._named.get(pattern.literal)
+            return [] if table is None else [table]
+        return [table for table in self._near(pattern) if pattern.matches(table.schema, table.name, None)]
+
+    def suggestion(self, pattern: NamePattern) -> str:
+        return suggest(pattern.source, [f"{table.schema}.{table.name}" for table in self._near(pattern) or self._all])
+
+    def _near(self, pattern: NamePattern) -> Sequence[Table]:
+        schema = None if pattern.schema is None else pattern.schema.literal
+        return self._all if schema is None else self._in_schema.get(schema, ())
+
+
+def _of_rule(rule: Rule, tables: _Tables) -> Iterator[str]:
     patterns = [p for target in rule.targets if target.kind is Kind.TABLE for p in target.patterns]
     if rule.databases is not None:
         return  # it may speak of another database than the catalog's
     about: list[Table] = []
     for pattern in patterns:
-        matched = [table for table in tables if pattern.matches(table.schema, table.name, None)]
+        matched = tables.matching(pattern)
         about += matched
         if not matched:
-            yield f'pattern "{pattern.source}" matches no table of the catalog{_near(pattern, tables)}'
+            yield f'pattern "{pattern.source}" matches no table of the catalog{tables.suggestion(pattern)}'
     if rule.columns is None or not about:
         return
     columns = {column for table in about for column in table.columns} | SYSTEM_COLUMNS
     for matcher in rule.columns.names:
         if not any(matcher.matches(column) for column in columns):
             yield f'column "{matcher.source}" is in none of its tables{suggest(matcher.source, sorted(columns))}'
-
-
-def _near(pattern: NamePattern, tables: Iterable[Table]) -> str:
-    return suggest(pattern.source, [f"{table.schema}.{table.name}" for table in tables])
 
 
 def _worn(rules: RuleSet, label: str, tables: Iterable[Table]) -> bool:
