@@ -3,9 +3,9 @@
 Theory of operation. All groups below the group base are read whole at each poll, so nothing of an older answer is ever
 mixed into a newer one. That is on purpose: when an entry is deleted or renamed, OpenLDAP's memberOf overlay changes the
 groups it was in without a new entryCSN or modifyTimestamp, so a reader that fetched only what looks changed would keep
-a deleted user's groups for the next one of that name. Most polls bring the very same, which is found by comparing it
-whole: then the graph that was made of it is used again. Only groups that were read count: a memberOf that points out of
-the group base gives nothing.
+a deleted user's groups for the next one of that name. Most polls bring the very same, or all but a few groups: what was
+worked out of the others' entries, compared in full, serves again. Only groups that were read count: a memberOf that
+points out of the group base gives nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ _COMBINATIONS = 10_000
 """Different sets of direct groups whose closures a graph remembers."""
 
 Search = Callable[[str, str, list[str]], list[Entry]]
+_Values = Mapping[str, list[bytes]]
 
 
 class Style(msgspec.Struct, frozen=True):
@@ -51,42 +52,77 @@ class Groups:
     def __init__(self, settings: DirectorySettings, names: NormalNames) -> None:
         self._settings = settings
         self._normal = names
-        self._read: list[Entry] | None = None
-        self._graph = GroupGraph([], settings.group_name, names)
+        self._read: list[Entry] = []
+        self._graph = GroupGraph(settings.group_name, names)
 
     def read(self, search: Search) -> "GroupGraph":
         style = style_of(self._settings)
         attributes = [self._settings.group_name, *style.of_groups]
         found = search(self._settings.where_groups_are, style.group_filter, attributes)
         if found != self._read:
-            self._graph = GroupGraph(found, self._settings.group_name, self._normal)
-            self._read = found
+            graph, self._graph = self._graph, GroupGraph(self._settings.group_name, self._normal)
+            self._read = []  # what breaks half-way is made anew
+            graph.take(found)
+            self._graph, self._read = graph, found
         return self._graph
 
 
 class GroupGraph:
-    """`found`: the entries of all groups; `name_attribute`: which of theirs names them."""
+    """`name_attribute`: which attribute of a group names it."""
 
-    def __init__(self, found: Iterable[Entry], name_attribute: str, names: NormalNames) -> None:
+    def __init__(self, name_attribute: str, names: NormalNames) -> None:
+        self._name_attribute = name_attribute.lower()
         self._normal = names
+        self._entries: Mapping[str, _Values] = {}
         self._names: dict[str, str] = {}
-        self._parents: dict[str, list[str]] = {}
-        """From a member (its DN, or what `_posix_keys` makes) to the groups it is in."""
+        self._groups_of: dict[str, list[str]] = {}
+        """From a member (its DN, or what `_posix_keys` makes) to the groups that name it."""
+        self._outer: dict[str, frozenset[str]] = {}
+        """From a group to those that its own entry names."""
+        self._above: dict[str, tuple[str, ...]] | None = None
+        """From a group to all that it is in; None where that is to be worked out."""
         self._closures: dict[frozenset[str], dict[str, tuple[str, ...]]] = {}
-        for dn, values in found:
-            self._add(names(dn.encode()), dn, values, name_attribute)
-        for member, groups in self._parents.items():
-            self._parents[member] = [group for group in groups if group in self._names]
 
-    def _add(self, group: str, dn: str, values: Mapping[str, list[bytes]], name_attribute: str) -> None:
-        self._names[group] = name_of(dn, values.get(name_attribute.lower(), ()))
-        for attribute in ("member", "uniquemember"):
-            for member in values.get(attribute, ()):
-                self._parents.setdefault(self._normal(member), []).append(group)
-        for key in _posix_keys(values.get("memberuid", ()), values.get("gidnumber", ())):
-            self._parents.setdefault(key, []).append(group)
-        for outer in values.get("memberof", ()):
-            self._parents.setdefault(group, []).append(self._normal(outer))
+    def take(self, found: Iterable[Entry]) -> None:
+        """The entries of all groups there are now. What they change among groups makes all closures anew."""
+        entries = dict(found)
+        for dn, before in self._entries.items():
+            if dn not in entries:
+                self._change(dn, before, None)
+        for dn, values in entries.items():
+            known = self._entries.get(dn)
+            if known != values:
+                self._change(dn, known, values)
+        self._entries = entries
+
+    def _change(self, dn: str, before: _Values | None, after: _Values | None) -> None:
+        group = self._normal(dn.encode())
+        name = None if after is None else name_of(dn, after.get(self._name_attribute, ()))
+        among_groups = name != self._names.get(group)
+        if name is None:
+            del self._names[group]
+        else:
+            self._names[group] = name
+        old, new = self._members(before), self._members(after)
+        for member in old - new:
+            self._groups_of[member].remove(group)
+            if not self._groups_of[member]:
+                del self._groups_of[member]
+        for member in new - old:
+            self._groups_of.setdefault(member, []).append(group)
+        outer = frozenset(self._normal(one) for one in (after or {}).get("memberof", ()))
+        among_groups = among_groups or outer != self._outer.get(group, frozenset())
+        self._outer[group] = outer
+        if among_groups or not self._names.keys().isdisjoint(old ^ new):
+            self._above = None
+            self._closures.clear()
+
+    def _members(self, values: _Values | None) -> frozenset[str]:
+        if values is None:
+            return frozenset()
+        named = (member for attribute in ("member", "uniquemember") for member in values.get(attribute, ()))
+        keys = _posix_keys(values.get("memberuid", ()), values.get("gidnumber", ()))
+        return frozenset((*map(self._normal, named), *keys))
 
     @property
     def names(self) -> frozenset[str]:
@@ -96,11 +132,11 @@ class GroupGraph:
     def of(self, dn: str, values: Mapping[str, list[bytes]]) -> Mapping[str, tuple[str, ...]]:
         """The groups of the user with this entry: the name of each, with the path of names that leads to it."""
         direct = {
-            *self._parents.get(self._normal(dn.encode()), ()),
+            *self._groups_of.get(self._normal(dn.encode()), ()),
             *(self._normal(group) for group in values.get("memberof", ())),
         }
         for key in _posix_keys(values.get("uid", ()), values.get("gidnumber", ())):
-            direct.update(self._parents.get(key, ()))
+            direct.update(self._groups_of.get(key, ()))
         return self._named_closure(frozenset(direct & self._names.keys()))
 
     def _named_closure(self, direct: frozenset[str]) -> dict[str, tuple[str, ...]]:
@@ -109,10 +145,22 @@ class GroupGraph:
         if known is None:
             if len(self._closures) >= _COMBINATIONS:
                 self._closures.clear()
-            reached = closure(sorted(direct), self._parents)
+            reached = closure(sorted(direct), self._all_above())
             known = {self._names[group]: tuple(self._names[step] for step in path) for group, path in reached.items()}
             self._closures[direct] = known
         return known
+
+    def _all_above(self) -> Mapping[str, tuple[str, ...]]:
+        if self._above is None:
+            self._above = {
+                group: tuple(
+                    up
+                    for up in dict.fromkeys((*self._groups_of.get(group, ()), *self._outer[group]))
+                    if up in self._names
+                )
+                for group in self._names
+            }
+        return self._above
 
 
 def name_of(dn: str, values: Sequence[bytes]) -> str:
