@@ -216,3 +216,88 @@ def test_a_server_that_never_answers_costs_its_time_limit():
 def test_a_server_that_ends_the_search_is_told(slapd: Slapd):
     with pytest.raises(DirectoryError, match="No such object"):
         Consumer(_settings(slapd, group_base=f"ou=nowhere,{slapd.base}"), slapd.uri)
+
+
+# ways to keep a group: after each the next thing told must be without it
+
+
+def _rename(slapd: Slapd, dn: str, to: str, parent: str | None = None) -> None:
+    connection = slapd.connect()
+    connection.rename_s(dn, to, parent, 1)
+    connection.unbind_s()
+
+
+def _rename_the_group(slapd: Slapd, user: str, group: str) -> None:
+    del user
+    _rename(slapd, slapd.group_dn(group), f"cn=no-more-{group}")
+
+
+def _take_the_group_away(slapd: Slapd, user: str, group: str) -> None:
+    del user
+    _rename(slapd, slapd.group_dn(group), f"cn={group}", f"ou=people,{slapd.base}")
+
+
+def _delete_the_group(slapd: Slapd, user: str, group: str) -> None:
+    del user
+    slapd.delete(slapd.group_dn(group))
+
+
+def _close_the_group(slapd: Slapd, user: str, group: str) -> None:
+    del user
+    slapd.modify(slapd.group_dn(group), [(ldap.MOD_REPLACE, "description", ["closed"])])
+
+
+def _rename_the_user(slapd: Slapd, user: str, group: str) -> None:
+    del group
+    _rename(slapd, slapd.user_dn(user), f"uid=no-more-{user}")
+
+
+def _take_the_user_away(slapd: Slapd, user: str, group: str) -> None:
+    del group
+    _rename(slapd, slapd.user_dn(user), f"uid={user}", f"ou=groups,{slapd.base}")
+
+
+def _give_the_name_to_another(slapd: Slapd, user: str, group: str) -> None:
+    """The next one of that name has another entry, which no group names."""
+    del group
+    _rename(slapd, slapd.user_dn(user), f"uid=no-more-{user}")
+    dn, values = slapd.user(user)
+    slapd.add_many([(dn.replace("uid=", "cn="), values)])
+
+
+@pytest.mark.parametrize("groups", ["groupofnames", "memberof"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        _rename_the_group,
+        _take_the_group_away,
+        _delete_the_group,
+        _close_the_group,
+        _rename_the_user,
+        _take_the_user_away,
+        _give_the_name_to_another,
+    ],
+    ids=lambda change: change.__name__.strip("_"),
+)
+async def test_no_change_of_names_or_places_keeps_a_group(
+    slapd: Slapd, change: Callable[[Slapd, str, str], None], groups: str
+):
+    user, group = f"{change.__name__.strip('_')}-{groups}".replace("_", "-"), f"of{change.__name__}-{groups}"
+    slapd.add_user(user)
+    slapd.add_group(group, users=[user])
+    slapd.modify(slapd.group_dn(group), [(ldap.MOD_ADD, "description", ["open"])])
+    settings = _settings(
+        slapd,
+        groups=groups,
+        user_base=f"ou=people,{slapd.base}",
+        group_base=f"ou=groups,{slapd.base}",
+        group_filter="(&(objectClass=groupOfNames)(description=open))",
+    )
+    async with watching(settings, user) as watched:
+        await watched.listening()
+        assert watched.directory.membership(user).groups == (group,)
+        await asyncio.to_thread(change, slapd, user, group)
+        began = asyncio.get_running_loop().time()
+        while group in (watched.directory.membership(user).groups or ()):
+            await watched.next(1)
+        assert asyncio.get_running_loop().time() - began < 1
