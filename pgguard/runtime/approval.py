@@ -257,7 +257,15 @@ class Approval:
         estimate: Estimate = yield from self._estimate(request, statements)
         if isinstance(estimate, Refusal):
             return (yield from self._refuse_unjudged(request, estimate))
-        context = msgspec.structs.replace(context, estimated_rows=estimate)
+        # EXPLAIN waits for locks as the statement would: who asks, and all else, is looked at again
+        barred = self.barred()
+        if barred is not None:
+            return (yield from self._refuse_unjudged(request, barred, terminate=True))
+        doubt = self._unsure(statements)
+        if doubt is not None:
+            return (yield from self._refuse_unjudged(request, doubt))
+        circumstances = self._circumstances(request)
+        context = msgspec.structs.replace(self._context(request), estimated_rows=estimate)
         decision = decide(self._house.rulebook.current, statements, context)
         return Held(statements, context, decision, circumstances.stamp, self._state(statements))
 

@@ -1,5 +1,6 @@
 """Rules that look at the planner's estimate, the whole way: asked in the session just before the statement would run."""
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,11 @@ from .conftest import connected, run_psql
 _RULES = Path(__file__).parents[2] / "rules"
 _ONE_AT_A_TIME = """
 rules:
+  - name: few-analysts-rows
+    who: {group: analysts}
+    deny: select
+    on: sales.orders
+    when: {estimated_rows: "> 1000000"}
   - name: dora-works-on-orders
     who: {user: dora}
     allow: [select, update, delete]
@@ -155,6 +161,31 @@ def test_no_function_in_the_arguments_of_an_execute_runs_for_it(estimated: Lab):
     done = run_psql(estimated, "dora", prepare, "execute p(1)")
     assert '"one-at-a-time"' in done.stderr
     assert "42501" in done.stderr
+
+
+async def test_a_group_that_is_lost_while_the_planner_waits_for_a_lock_counts_no_more(
+    estimated: Lab, monkeypatch: pytest.MonkeyPatch
+):
+    """EXPLAIN waits as long as somebody locks the table; the groups were those from before it."""
+    for name, value in estimated.environment("alice").items():
+        if name.startswith("KRB5"):
+            monkeypatch.setenv(name, value)
+    waiting = "select count(*) from pg_stat_activity where usename = 'alice' and wait_event_type = 'Lock'"
+    async with connected(estimated, "alice") as connection:
+        assert await connection.fetchval("select count(*) from sales.orders") == 6
+        with psycopg.connect(estimated.postgres.dsn("shop")) as locking:
+            locking.execute("lock table sales.orders")
+            asked = asyncio.create_task(connection.execute("select total from sales.orders where id = 1"))
+            async with asyncio.timeout(20):
+                while estimated.postgres.run(waiting) != "1\n":  # noqa: ASYNC110  # the database tells no event of ours
+                    await asyncio.sleep(0.05)
+            await asyncio.to_thread(estimated.slapd.remove_from_group, "alice", "analysts")
+            # a login asks the directory at once
+            login = await asyncio.to_thread(run_psql, estimated, "alice", "select city from sales.customers")
+            assert "42501" in login.stderr
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="orders"):
+            await asked
+    await asyncio.to_thread(estimated.slapd.add_to_group, "alice", "analysts")
 
 
 def test_in_a_failed_transaction_the_database_says_so(estimated: Lab):
