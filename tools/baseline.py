@@ -17,7 +17,7 @@ import asyncpg
 LEFT_OUT = {
     "read or write files of the server": (
         "pg_read_", "pg_stat_file", "pg_ls_", "pg_file_", "pg_hba_", "pg_ident_", "pg_current_logfile", "pg_logdir",
-        "pg_import_system", "pg_show_all_file", "pg_config", "pg_control_",
+        "pg_import_system", "pg_show_all_file", "pg_config", "pg_control_", "pg_get_loaded_modules",
     ),
     "large objects": ("lo_", "loread", "lowrite", "be_lo"),
     "run SQL text, or read what their arguments name": (
@@ -26,7 +26,7 @@ LEFT_OUT = {
     "other sessions, or the whole server": (
         "pg_stat_", "pg_stat$", "pg_terminate", "pg_cancel", "pg_reload", "pg_rotate", "pg_promote", "pg_switch",
         "pg_create_restore", "pg_start_", "pg_stop_", "pg_backup", "pg_wal_", "pg_is_wal", "pg_get_wal",
-        "pg_last_(wal|committed)", "pg_current_wal", "pg_log_", "pg_blocking", "pg_safe_snapshot",
+        "pg_last_(wal|committed)", "pg_current_wal", "pg_available_wal", "pg_log_", "pg_blocking", "pg_safe_snapshot",
         "pg_isolation_test", "pg_lock_status", "pg_get_shmem", "pg_get_dsm", "pg_get_backend_memory",
         "pg_get_process_memory", "pg_prepared_xact", "pg_get_multixact", "pg_get_aios", "pg_get_wait_events",
         "pg_export_snapshot", "pg_nextoid",
@@ -115,7 +115,10 @@ xmlbinary xmloption
 FUNCTIONS = """
 select n.nspname, p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
 where n.nspname in ('pg_catalog', 'information_schema')
-  and (p.prorettype = 'tsm_handler'::regtype or not '{internal,cstring}'::regtype[] && p.proargtypes::regtype[])
+  and (
+    p.prorettype = 'tsm_handler'::regtype and p.proname <> 'tsm_handler_in'
+    or not '{internal,cstring}'::regtype[] && p.proargtypes::regtype[]
+  )
   and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype, 'internal'::regtype, 'cstring'::regtype)
 group by 1, 2
 """
