@@ -21,6 +21,7 @@ from pgguard.audit.verify import verify_files
 
 _LOG = click.Path(exists=True, dir_okay=False, path_type=Path)
 _COLOURS = {"allow": "green", "deny": "red", "hold": "yellow"}
+_SHOWN = 1000
 _CHUNK = 256 << 10
 _ROW_GROUP = 50_000
 _LOOK_BACK = 64 << 20
@@ -179,9 +180,13 @@ def _print_unused(folder: Path, used: set[str]) -> None:
 def verify(logs: tuple[Path, ...], key_file: Path | None, heads: tuple[str, ...]) -> None:
     """Find every record that was altered, removed, added or moved. Exits with 1 where there is one."""
     report = verify_files(_files(logs), None if key_file is None else key_file.read_bytes(), heads)
-    for finding in report.findings:
+    if report.behind:
+        click.echo(f"it begins behind {report.behind}, which is no longer here", err=True)
+    for finding in report.findings[:_SHOWN]:
         where = f"{finding.file}:{finding.line}: " if finding.line else f"{finding.file}: " if finding.file else ""
         click.echo(f"{where}{finding.what}", err=True)
+    if len(report.findings) > _SHOWN:
+        click.echo(f"and {len(report.findings) - _SHOWN} more", err=True)
     if report.findings:
         sys.exit(1)
     click.echo(f"{report.records} records, unbroken; head {report.head}")
