@@ -1,4 +1,4 @@
-"""How fast the audit is: appending, verifying a million records, deciding them again.
+"""How fast the audit is: appending a million records, verifying them, deciding them again, looking into them.
 
     python bench/audit.py [records] [folder]
 
@@ -6,6 +6,7 @@ The folder should be on the disk that is to be judged.
 """
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -97,6 +98,16 @@ def write(path: Path, rules: Path, records: int) -> Stopwatch:
     return watch
 
 
+def command(log: Path, *words: str) -> str:
+    """What a command takes, in time and memory."""
+    with Stopwatch() as watch:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "pgguard", "audit", *words, str(log)], stdout=subprocess.DEVNULL
+        )
+        _, status, used = os.wait4(running.pid, 0)
+    return f"{watch}, {used.ru_maxrss >> 10} MiB at most" + (f", status {status}" if status else "")
+
+
 def main() -> None:
     records = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as name:
@@ -114,6 +125,8 @@ def main() -> None:
         with Stopwatch() as watch:
             outcome = redecide_files([log], partial(load_rules, rules, None), 2, lambda _: None)
         print(f"decide again: {outcome.decided} in {watch}, by two processes, {len(outcome.unlike)} not reproduced")
+        for words in ("search --user user7 --effect deny", "stats", f"export -o {folder / 'out.csv'}"):
+            print(f"{words.split()[0]}: {command(log, *words.split())}")
 
 
 if __name__ == "__main__":

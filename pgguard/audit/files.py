@@ -8,6 +8,7 @@ import gzip
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from pgguard.audit.chain import ZERO
+
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What reading a compressed file raises that was altered or cut off."""
 
 _CLOSED = re.compile(r"\.\d{8}T\d{6}\.\d{6}(\.gz)?$")
 _NO_RECORDS = re.compile(r"\.head$|\.gz-partial$|\.ship-[a-z0-9-]+$")
@@ -45,11 +49,18 @@ def family(path: Path) -> list[Path]:
     return [*(p for _, p in dated), *all_files(path)]
 
 
+class AuditUnreadable(Exception):  # noqa: N818  # it says what is the case
+    """Something in a log is no record of this version, or not to be read at all; the message says where."""
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[IO[bytes]]:
-    """The lines of a file, whether it is compressed or not."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        yield file  # type: ignore[misc]
+    """The lines of a file, whether it is compressed or not. Raises AuditUnreadable where it cannot be decompressed."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield file  # type: ignore[misc]
+    except DAMAGED as error:
+        raise AuditUnreadable(f"{path}: cannot be decompressed from somewhere on: {error}") from error
 
 
 def bytes_read(file: IO[bytes]) -> int:

@@ -5,12 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from pgguard.audit.files import reading
+from pgguard.audit.files import AuditUnreadable, reading
 from pgguard.audit.records import DecisionMade, Record, read_record
-
-
-class AuditUnreadable(Exception):  # noqa: N818  # it says what is the case
-    """A line is no record of this version; the message says where."""
 
 
 class Wanted(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from pgguard.audit.chain import LINKED
-from pgguard.audit.files import bytes_read, reading
+from pgguard.audit.files import AuditUnreadable, bytes_read, reading
 from pgguard.audit.records import check_schema
 from pgguard.model.context import Context
 from pgguard.model.decision import Decision, Effect
@@ -120,13 +120,17 @@ class Redeciding:
         self._decision = lru_cache(_REMEMBERED)(msgspec.json.Decoder(Decision | None).decode)
         self._compare = lru_cache(_REMEMBERED)(self._decide)
 
-    def lines(self, lines: Iterable[bytes]) -> Outcome:
-        """Decide the decision records among the lines again. Raises msgspec.DecodeError."""
+    def batch(self, batch: "Batch") -> Outcome:
+        """Decide the decision records among the lines again. Raises AuditUnreadable."""
         outcome = Outcome()
-        for line in lines:
-            if b'"type":"decision"' in line[LINKED : LINKED + 40]:
+        for number, line in enumerate(batch.data.split(b"\n"), batch.line):
+            if b'"type":"decision"' not in line[LINKED : LINKED + 40]:
+                continue
+            try:
                 check_schema(line)
                 self._one(_recorded.decode(line), outcome)
+            except msgspec.DecodeError as error:
+                raise AuditUnreadable(f"{batch.file}:{number}: no record of this version: {error}") from error
         return outcome
 
     def _one(self, record: _Recorded, outcome: Outcome) -> None:
@@ -157,13 +161,16 @@ class Redeciding:
 def redecide_files(
     files: Iterable[Path], load: Callable[[], RuleSet], workers: int, progress: Callable[[float], None]
 ) -> Outcome:
-    """`load` is called once in each process, and must be picklable. `progress` is told of the files' bytes done."""
+    """`load` is called once in each process, and must be picklable. `progress` is told of the files' bytes done.
+
+    Raises AuditUnreadable.
+    """
     total = Outcome()
     batches = (batch for file in files for batch in _batches(file))
     if workers <= 1:
         redeciding = Redeciding(load())
         for batch in batches:
-            total.add(redeciding.lines(batch.lines()))
+            total.add(redeciding.batch(batch))
             progress(batch.size)
         return total
     with multiprocessing.get_context("spawn").Pool(workers, _start, (load,)) as pool:
@@ -173,26 +180,25 @@ def redecide_files(
     return total
 
 
-class _Batch(NamedTuple):
-    """Whole lines in one piece: it goes to another process as it is. `size`: bytes of the file, as it lies on the
-    disk.
+class Batch(NamedTuple):
+    """Whole lines in one piece: it goes to another process as it is. `line`: the number of its first one in `file`.
+    `size`: bytes of the file, as it lies on the disk.
     """
 
     data: bytes
-    size: int
+    file: str = ""
+    line: int = 1
+    size: int = 0
 
-    def lines(self) -> list[bytes]:
-        return self.data.split(b"\n")
 
-
-def _batches(file: Path) -> Iterator[_Batch]:
+def _batches(file: Path) -> Iterator[Batch]:
     with reading(file) as lines:
-        before = 0
+        before, line = 0, 1
         while data := lines.read(_BATCH):
             data += lines.readline()
             at = bytes_read(lines)
-            yield _Batch(data, at - before)
-            before = at
+            yield Batch(data, str(file), line, at - before)
+            before, line = at, line + data.count(b"\n")
 
 
 _redeciding: list[Redeciding] = []
@@ -202,5 +208,5 @@ def _start(load: Callable[[], RuleSet]) -> None:
     _redeciding[:] = [Redeciding(load())]
 
 
-def _work(batch: _Batch) -> tuple[int, Outcome]:
-    return batch.size, _redeciding[0].lines(batch.lines())
+def _work(batch: Batch) -> tuple[int, Outcome]:
+    return batch.size, _redeciding[0].batch(batch)

@@ -1,14 +1,12 @@
 """Verification of a whole audit: every file in order, each going on from the one before, heads anchored elsewhere."""
 
-import gzip
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from pgguard.audit.chain import ZERO, verify
-from pgguard.audit.files import reading
+from pgguard.audit.files import DAMAGED, reading
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -77,7 +75,7 @@ class _Watched:
                 if self._wanted:
                     self._wanted.discard(line[9:73].decode("ascii", "replace"))
                 yield line
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except DAMAGED as error:
             self.unfinished = f"what follows cannot be decompressed, it was altered or cut off: {error}"
             return
         if not line.endswith(b"\n"):

@@ -10,6 +10,7 @@ server, to a file, or to what no transaction holds.
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 
 import msgspec
 
@@ -73,7 +74,7 @@ class Workload(msgspec.Struct):
 
 def workload_of(records: Iterable[Record], *, harmless: RuleSet | None) -> Workload:
     """`harmless`: only statements that plainly change nothing, and call only functions that these rules allow."""
-    made: list[DecisionMade] = []
+    sessions: dict[str, list[Step]] = {}
     failed: dict[str, str] = {}
     left_out: Counter[str] = Counter()
     for record in records:
@@ -83,24 +84,27 @@ def workload_of(records: Iterable[Record], *, harmless: RuleSet | None) -> Workl
             continue
         reason = _left_out(record, harmless)
         if reason is None:
-            made.append(record)
+            sessions.setdefault(record.session, []).append(_step(record))
         else:
             left_out[reason] += 1
-    began = min((record.context.at for record in made), default=0.0)
-    sessions: dict[str, list[Step]] = {}
-    for record in made:
-        step = Step(
-            at=record.context.at - began,
-            id=record.id,
-            text=record.text,
-            bound=record.moment == "bind",
-            values=record.values,
-            binary=record.binary,
-            types=record.types,
-            sqlstate=failed.get(record.id),
-        )
-        sessions.setdefault(record.session, []).append(step)
+    began = min((step.at for steps in sessions.values() for step in steps), default=0.0)
+    replace = msgspec.structs.replace
+    for steps in sessions.values():
+        steps[:] = [replace(step, at=step.at - began, sqlstate=failed.get(step.id)) for step in steps]
     return Workload(sessions, left_out)
+
+
+def _step(record: DecisionMade) -> Step:
+    """At the time of the clock, without its outcome. The context's time may be that of an earlier one like it."""
+    return Step(
+        at=datetime.fromisoformat(record.at).timestamp(),
+        id=record.id,
+        text=record.text,
+        bound=record.moment == "bind",
+        values=record.values,
+        binary=record.binary,
+        types=record.types,
+    )
 
 
 def _left_out(record: DecisionMade, harmless: RuleSet | None) -> str | None:

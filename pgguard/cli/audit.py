@@ -13,9 +13,9 @@ from typing import Any
 import click
 import msgspec
 
-from pgguard.audit.files import all_files
+from pgguard.audit.files import AuditUnreadable, all_files
 from pgguard.audit.follow import Follower, Position, end_of, last_lines
-from pgguard.audit.reading import AuditUnreadable, Wanted, records, tables
+from pgguard.audit.reading import Wanted, records, tables
 from pgguard.audit.records import DecisionMade, Record, read_record
 from pgguard.audit.verify import verify_files
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 import psycopg
 
-from pgguard.audit.files import all_files
-from pgguard.audit.reading import AuditUnreadable, records
+from pgguard.audit.files import AuditUnreadable, all_files
+from pgguard.audit.reading import records
 from pgguard.audit.redecide import redecide_files
 from pgguard.audit.rerun import Measured, run
 from pgguard.audit.workload import Workload, workload_of
@@ -83,8 +82,8 @@ def _decide_again(files: list[Path], load: Callable[[], RuleSet], workers: int, 
     try:
         with _replay.bar("deciding again", sum(file.stat().st_size for file in files)) as progress:
             outcome = redecide_files(files, load, workers, progress)
-    except msgspec.DecodeError as error:
-        raise click.ClickException(f"a record is not of this version: {error}") from error
+    except AuditUnreadable as error:
+        raise click.ClickException(str(error)) from error
     match form:
         case "json":
             click.echo(_replay.decisions_json(outcome))

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgguard.audit.files import all_files
+from pgguard.audit.files import AuditUnreadable, all_files
 from pgguard.audit.learning import Seen, see
-from pgguard.audit.reading import AuditUnreadable, records
+from pgguard.audit.reading import records
 from pgguard.cli._common import EXISTING_FILE, EXISTING_FOLDER, read_catalog, read_rules, tables_of
 from pgguard.cli._offline import baseline_option
 from pgguard.model.access import Kind

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from pgguard.audit.files import compress
 from pgguard.audit.log import AuditLog
 from pgguard.audit.records import DecisionMade, SessionStarted
-from pgguard.audit.redecide import Redeciding
+from pgguard.audit.redecide import Batch, Redeciding
 from pgguard.audit.settings import AuditSettings
 from pgguard.cli.main import main
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
@@ -140,7 +140,7 @@ def test_alike_statements_are_told_apart_by_who_asked_and_what_was_decided(recor
     first, second = (recorded / "audit.jsonl").read_bytes().splitlines()[1:3]
     others = [first.replace(b"alice", b"carol"), first.replace(b'"database":"shop"', b'"database":"till"'), second]
     redeciding = Redeciding(rule_set(STRICTER.replace("bob", "carol")))
-    outcomes = [redeciding.lines([line]) for line in [first, *others, first]]
+    outcomes = [redeciding.batch(Batch(line)) for line in [first, *others, first]]
     assert [[flip.after for flip in outcome.flips] for outcome in outcomes] == [["deny"], [], ["deny"], [], ["deny"]]
 
 
@@ -149,7 +149,7 @@ def test_a_record_of_another_schema_is_not_guessed_at(recorded):
     log.write_bytes(log.read_bytes().replace(b'"schema":1,', b'"schema":2,'))
     result = replay(recorded, RULES)
     assert result.exit_code == 1
-    assert "its schema is not 1" in result.output
+    assert f"{log}:2: no record of this version: its schema is not 1" in result.output
 
 
 def test_verify_search_stats_export(recorded):

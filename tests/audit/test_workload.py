@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 
 import asyncpg
 import msgspec
@@ -44,10 +45,12 @@ async def made_database(postgres, *statements):
 
 
 def made(number, text, *, session="s", moment="query", effect=Effect.ALLOW, values=(), binary=(), at=0.0, reads=True):
-    context = Context("alice", "alice@EXAMPLE.COM", "postgres", 1000.0 + at)
+    """`at`: seconds after all began; decided at the beginning, as one that repeats another within its second."""
+    context = Context("alice", "alice@EXAMPLE.COM", "postgres", 1772445600.0)
     facts = (Facts("SELECT", reads_only=reads),)
+    recorded = (datetime.fromisoformat(NOW) + timedelta(seconds=at)).isoformat()
     return DecisionMade(
-        NOW, f"{session}-{number}", session, moment, text, effect, context, facts, values=values, binary=binary
+        recorded, f"{session}-{number}", session, moment, text, effect, context, facts, values=values, binary=binary
     )
 
 

@@ -1,6 +1,7 @@
 """`pgguard audit search`, `stats`, `verify` and `export` on a log of two people, three tables and a rotation."""
 
 import csv
+import gzip
 import json
 import sys
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from pgguard.audit.settings import AuditSettings
 from pgguard.cli.main import main
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
 from pgguard.model.context import Context
+from pgguard.model.decision import Effect
 from pgguard.model.facts import Facts
 from pgguard.policy.decide import decide
 from tests.policy.asking import rules_of
@@ -156,3 +158,36 @@ def test_what_cannot_be_exported_is_said(log: Path, tmp_path: Path, name: str, c
     told = run("export", log, "-o", tmp_path / name)
     assert told.exit_code == 1
     assert complaint in told.output
+
+
+@pytest.mark.parametrize("command", ["search", "stats", "export", "replay --rules", "replay --record", "rules learn"])
+@pytest.mark.parametrize("damage", ["altered", "cut", "no record", "another version"])
+def test_what_cannot_be_read_is_told_with_its_place(tmp_path: Path, command: str, damage: str):
+    """And not by a traceback, nor by leaving it out."""
+    path = tmp_path / "audit.jsonl"
+    audit = AuditLog(AuditSettings(path=path), "2026-03-02T10:00:00Z")
+    for number in range(200):
+        context = Context("alice", "alice@EXAMPLE.COM", "shop", float(number))
+        audit.append(
+            DecisionMade("2026-03-02T10:00:00Z", f"s-{number}", "s", "query", "select 1", Effect.ALLOW, context)
+        )
+    audit.close()
+    content = path.read_bytes()
+    if damage in {"altered", "cut"}:
+        packed = bytearray(gzip.compress(content))
+        if damage == "altered":
+            packed[-4] ^= 1  # the length at its end
+        path = tmp_path / "audit.jsonl.gz"
+        path.write_bytes(packed if damage == "altered" else packed[:-20])
+        complaint = f"{path}: cannot be decompressed"
+    else:
+        was, now = (b'"schema":1', b'"schema":9') if damage == "another version" else (b'"moment":', b'"moment"}')
+        path.write_bytes(content.replace(was, now, 1))
+        complaint = f"{path}:1: no record of this version"
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "rules.yaml").write_text("rules: []")
+    more = {"export": ["-o", tmp_path / "out.csv"], "replay --rules": [tmp_path / "rules"]}.get(command, [])
+    words = ["audit", command] if " " not in command else command.split()
+    result = CliRunner().invoke(main, [*words, *map(str, more), str(path)])
+    assert result.exit_code == 1, result.output
+    assert f"Error: {complaint}" in result.output
