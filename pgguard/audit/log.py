@@ -14,7 +14,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pgguard.audit.chain import ZERO, Chain, is_link
@@ -26,6 +26,8 @@ from pgguard.audit.settings import AuditSettings
 
 _PIECE = 2 << 10
 """Bytes of a common record, about."""
+
+_LOOKS = 10
 
 _Identity = tuple[int, int]
 """A file's device and inode."""
@@ -114,8 +116,13 @@ class AuditLog:
         """Have everything on disk. Raises AuditUnavailable. Any thread; for sync = "interval", each second."""
         if self._dirty:
             with self._telling("flush"):
-                self._dirty = False
-                os.fdatasync(self._file)
+                with self._locked:  # to have a file that nobody closes meanwhile; appends go on while it is synced
+                    self._dirty = False
+                    file = os.dup(self._file)
+                try:
+                    os.fdatasync(file)
+                finally:
+                    os.close(file)
 
     def reopen(self) -> None:
         """Go on under the name if another file has it (after logrotate); an append would do so by itself."""
@@ -185,10 +192,12 @@ class AuditLog:
         while (size := self._size_if_current()) is None:
             fresh, identity = self._open()
             fcntl.flock(fresh, fcntl.LOCK_EX)
-            before = self._head_before()
+            size = os.fstat(fresh).st_size
+            before = self._head_before() if size == 0 else ""
+            if self._dirty and self._settings.sync != "os":
+                os.fdatasync(self._file)  # logrotate does not, and no flush comes back to it
             os.close(self._file)
             self._file, self._identity = fresh, identity
-            size = os.fstat(fresh).st_size
             self._chain.head = before if size == 0 else self._head(size)
             self._end = size
         return size
@@ -199,10 +208,16 @@ class AuditLog:
         It is that of the file we leave, unless another has been closed since: between a rename and the next file's
         creation the name is free, and whoever comes just then may have slept through more than one rotation.
         """
-        ours, closed = os.fstat(self._file), closed_files(self.path)
-        if closed and closed[-1].stat().st_mtime_ns >= ours.st_mtime_ns:
-            return last_head(closed[-1])
-        return self._head(ours.st_size)
+        ours = os.fstat(self._file)
+        return self._closed_head(ours.st_mtime_ns) or self._head(ours.st_size)
+
+    def _closed_head(self, since: int) -> str:
+        """The head of the newest closed file; empty where none was closed since."""
+        for _ in range(_LOOKS):
+            closed = closed_files(self.path)
+            with suppress(FileNotFoundError):  # it has been compressed or removed just now: look again
+                return last_head(closed[-1]) if closed and closed[-1].stat().st_mtime_ns >= since else ""
+        raise OSError(errno.EBUSY, "its closed files come and go")
 
     def _size_if_current(self) -> int | None:
         """The size of our file; None where another has the name."""
@@ -234,8 +249,7 @@ class AuditLog:
     def _head(self, size: int) -> str:
         """The hash that the last line carries; of an empty file, that of the newest closed one."""
         if size == 0:
-            closed = closed_files(self.path)
-            return last_head(closed[-1]) if closed else ZERO
+            return self._closed_head(since=0) or ZERO
         while size > 0:
             line = self._tail(size - 1)
             if is_link(line):

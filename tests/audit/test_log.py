@@ -18,6 +18,7 @@ from pgguard.audit.log import AuditLog, AuditUnavailable
 from pgguard.audit.records import Changed, read_record
 from pgguard.audit.settings import AuditSettings
 from pgguard.audit.upkeep import Upkeep
+from pgguard.audit.verify import verify_files
 
 NOW = "2026-03-02T10:00:00+00:00"
 
@@ -106,6 +107,48 @@ def test_rotation_while_others_write(tmp_path):
     details = check(path)
     for name in "ab":
         assert [d.split()[1] for d in details if d.startswith(name + " ")] == [str(n) for n in range(300)]
+
+
+def test_compression_and_removal_while_others_write_refuse_no_record(tmp_path):
+    """Whoever came to an empty file looked for the newest closed one, and found it compressed or removed meanwhile."""
+    path = tmp_path / "a.jsonl"
+    writers = [writer(path, name, 400) for name in "abc"]
+    log = open_log(path)
+    start = datetime(2026, 3, 2, tzinfo=UTC)
+    turn = 0
+    while any(process.poll() is None for process in writers):
+        turn += 1
+        now = start + timedelta(seconds=turn)
+        log.rotate(closed_name(path, now), NOW)
+        keep_house(path, now, compressing=True, keep_days=5 / 86_400)
+        for process in writers:
+            process.stdout.readline()
+    for process in writers:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    log.close()
+    assert turn > 6
+    report = verify_files(all_files(path), None)
+    assert report.findings == ()
+    assert report.behind != ""
+
+
+def test_a_closed_file_that_is_compressed_just_then_is_looked_for_again(tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    log = open_log(path)
+    log.append(Changed(NOW, "start", "0"))
+    head = log.head
+    log.close()
+    closed = closed_name(path, datetime(2026, 3, 2, tzinfo=UTC))
+    path.rename(closed)
+    seen = closed_files(path)
+    compress(closed)
+    found = iter([seen, closed_files(path)])
+    monkeypatch.setattr("pgguard.audit.log.closed_files", lambda _: next(found))
+    late = open_log(path)
+    late.append(Changed(NOW, "start", "1"))
+    late.close()
+    assert path.read_bytes()[87:151].decode() == head
 
 
 def test_who_slept_through_two_rotations_goes_on_from_the_last(tmp_path):
@@ -221,6 +264,21 @@ async def test_one_sync_serves_all_that_wait(tmp_path, monkeypatch):
     assert 1 <= len(synced) <= 3
     monkeypatch.undo()
     log.close()
+
+
+async def test_what_stands_in_a_file_that_was_moved_away_is_synced_too(tmp_path, monkeypatch):
+    """logrotate moves the file between a record and its sync: the sync went to the new file alone."""
+    path = tmp_path / "a.jsonl"
+    log = open_log(path, sync="always")
+    synced = []
+    sync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (synced.append(os.fstat(fd).st_ino), sync(fd)))
+    moved = path.stat().st_ino
+    log._write(Changed(NOW, "start", "0"))
+    path.rename(tmp_path / "a.jsonl.1")
+    await log.commit(Changed(NOW, "start", "1"))
+    log.close()
+    assert {moved, path.stat().st_ino} == set(synced)
 
 
 async def test_a_failed_sync_is_a_refusal(tmp_path, monkeypatch):

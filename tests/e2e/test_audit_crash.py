@@ -60,7 +60,10 @@ class _Load:
             try:
                 async with connected(self._lab, "alice") as connection:
                     await self._ask(connection, number)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (
+                *(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError),
+                asyncpg.InternalClientError,  # what asyncpg makes of a session that ends between two statements
+            ):
                 self.cut_off += 1
 
     async def _ask(self, connection: asyncpg.Connection, number: int) -> None:
@@ -125,6 +128,45 @@ async def test_every_statement_that_reached_the_server_has_its_record_however_pg
     assert len(closed_files(lab.audit)) > 2
     started = [r for r in records(all_files(lab.audit)) if isinstance(r, Changed) and r.what == "start"]
     assert len(started) == 9
+
+
+def _workers(supervisor: int) -> list[int]:
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return [int(c) for c in children if b"audit.shipping" not in Path(f"/proc/{c}/cmdline").read_bytes()]
+
+
+def _started(lab: Lab) -> int:
+    """How many workers have ever come up."""
+    return lab.proxy.log.read_text(errors="replace").count("accepting connections")
+
+
+@pytest.mark.slow
+async def test_killed_workers_hang_ups_rotation_and_compression_lose_no_record(
+    own_lab: OwnLab, monkeypatch: pytest.MonkeyPatch
+):
+    """All at once, under load; the supervisor and its other worker go on."""
+    settings = ("listen.workers=2", "audit.rotate_bytes=60000")
+    lab = own_lab(*settings, postgres_settings={"log_statement": "all"})
+    _use_ticket(lab, monkeypatch)
+    load = _Load(lab)
+    sessions = [asyncio.create_task(load.session(number)) for number in range(_SESSIONS)]
+    for turn in range(4):
+        up = turn + 2  # the two of the beginning, and one for each that was killed
+        await asyncio.to_thread(wait_for, lambda up=up: _started(lab) >= up, 90)
+        await load.more(60)
+        os.kill(_workers(lab.proxy.pid)[turn % 2], signal.SIGKILL)
+        os.kill(lab.proxy.pid, signal.SIGHUP)
+    await load.more(60)
+    load.end()
+    await asyncio.gather(*sessions)
+    lab.proxy.stop()
+    lab.postgres.stop()
+    files = all_files(lab.audit)
+    assert verify_files(files, None).findings == ()
+    assert sum(file.suffix == ".gz" for file in files) > 2
+    assert _reached(lab) - _allowed(lab) == set()
+    assert load.answered - _reached(lab) == set()
+    assert load.cut_off >= 4
 
 
 def test_one_kill_under_load_leaves_no_statement_unrecorded(own_lab: OwnLab, monkeypatch: pytest.MonkeyPatch):
