@@ -84,11 +84,15 @@ def _private(path: Path) -> IO[bytes]:
 
 
 def compress(closed: Path) -> Path:
-    """Replace a closed file by its compressed form; a crash leaves the plain one."""
+    """Replace a closed file by its compressed form; a crash or a full disk leaves the plain one."""
     packed, partial = closed.with_name(closed.name + ".gz"), closed.with_name(closed.name + ".gz-partial")
-    with closed.open("rb") as source, _private(partial) as file, gzip.open(file, "wb", compresslevel=6) as target:
-        os.fchmod(file.fileno(), os.fstat(source.fileno()).st_mode & 0o777)
-        shutil.copyfileobj(source, target, 1 << 20)
+    try:
+        with closed.open("rb") as source, _private(partial) as file, gzip.open(file, "wb", compresslevel=6) as target:
+            os.fchmod(file.fileno(), os.fstat(source.fileno()).st_mode & 0o777)
+            shutil.copyfileobj(source, target, 1 << 20)
+    except OSError:  # on a full disk it would take the room that records need
+        partial.unlink(missing_ok=True)
+        raise
     partial.rename(packed)
     closed.unlink()
     return packed

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from pgguard.audit.files import AuditUnreadable, reading
-from pgguard.audit.records import DecisionMade, Record, read_record
+from pgguard.audit.records import DecisionMade, Record, check_schema, read_record
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -33,6 +33,13 @@ class Wanted(msgspec.Struct, frozen=True):
             return self._has_decision(record)
         return not (self.table or self.rule or self.effect or self.text)
 
+    def pieces(self) -> list[bytes]:
+        """What stands in the line of each record that is looked for: a quick look spares decoding all others."""
+        whole = (self.user, self.rule, self.effect, self.session)
+        name = self.table.rpartition(".")[2]  # of a name with dots in it the end, which is in the line as well
+        ends = [msgspec.json.encode(name)[1:]] if self.table else []
+        return [msgspec.json.encode(value) for value in whole if value] + ends
+
     def _has_decision(self, record: DecisionMade) -> bool:
         if self.effect and record.effect != self.effect:
             return False
@@ -56,10 +63,21 @@ def tables(record: DecisionMade) -> set[str]:
 
 def records(files: Iterable[Path]) -> Iterator[Record]:
     """All records of the files, in order. Raises AuditUnreadable."""
+    return found(files, Wanted())
+
+
+def found(files: Iterable[Path], wanted: Wanted) -> Iterator[Record]:
+    """The records that are looked for, in order. Raises AuditUnreadable."""
+    pieces = wanted.pieces()
     for file in files:
         with reading(file) as lines:
             for number, line in enumerate(lines, 1):
                 try:
-                    yield read_record(line)
+                    if not all([piece in line for piece in pieces]):  # noqa: C419  # it is short, and half the time so
+                        check_schema(line)
+                        continue
+                    record = read_record(line)
                 except msgspec.DecodeError as error:
                     raise AuditUnreadable(f"{file}:{number}: no record of this version: {error}") from error
+                if wanted.has(record):
+                    yield record

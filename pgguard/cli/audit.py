@@ -15,7 +15,7 @@ import msgspec
 
 from pgguard.audit.files import AuditUnreadable, all_files
 from pgguard.audit.follow import Follower, Position, end_of, last_lines
-from pgguard.audit.reading import Wanted, records, tables
+from pgguard.audit.reading import Wanted, found, tables
 from pgguard.audit.records import DecisionMade, Record, read_record
 from pgguard.audit.verify import verify_files
 
@@ -57,7 +57,7 @@ def _files(logs: tuple[Path, ...]) -> list[Path]:
 
 def _read(logs: tuple[Path, ...], wanted: Wanted) -> Iterator[Record]:
     try:
-        yield from (record for record in records(_files(logs)) if wanted.has(record))
+        yield from found(_files(logs), wanted)
     except AuditUnreadable as error:
         raise click.ClickException(str(error)) from error
 

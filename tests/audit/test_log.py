@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -233,23 +234,61 @@ def test_a_line_torn_by_another_process_is_cut_off_by_the_next_append(tmp_path):
     assert "1" in check(path)
 
 
+@contextmanager
+def no_file_beyond(size):
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_compression_that_finds_no_room_leaves_the_room_to_records(tmp_path):
+    """What it had written stayed, and was all the room that was left: every statement was refused then."""
+    path = tmp_path / "a.jsonl"
+    log = open_log(path)
+    for number in range(100):
+        log.append(Changed(NOW, "start", str(number)))
+    closed = closed_name(path, datetime(2026, 3, 2, tzinfo=UTC))
+    log.rotate(closed, NOW)
+    with no_file_beyond(200), pytest.raises(OSError, match="too large"):
+        keep_house(path, datetime(2026, 3, 3, tzinfo=UTC), compressing=True, keep_days=0)
+    assert not list(tmp_path.glob("*.gz*"))
+    keep_house(path, datetime(2026, 3, 3, tzinfo=UTC), compressing=True, keep_days=0)
+    log.close()
+    assert closed_files(path)[0].suffix == ".gz"
+    check(path)
+
+
+def test_a_rotation_that_finds_no_room_breaks_nothing(tmp_path):
+    """Whether the note of the head or the first record of the next file is what has no room."""
+    path = tmp_path / "a.jsonl"
+    log = open_log(path)
+    for turn, room in enumerate((10, 100)):
+        log.append(Changed(NOW, "start", str(turn)))
+        closed = closed_name(path, datetime(2026, 3, 2, turn, tzinfo=UTC))
+        with no_file_beyond(room), pytest.raises(AuditUnavailable, match="cannot rotate"):
+            log.rotate(closed, NOW)
+    log.append(Changed(NOW, "start", "2"))
+    log.close()
+    assert verify_files(all_files(path), None).findings == ()
+    assert check(path) == ["0", "1", "2"]
+
+
 def test_a_full_disk_refuses_and_then_goes_on(tmp_path):
     """A limit on the size of files stands for the full disk: the write is cut short, as there."""
     path = tmp_path / "a.jsonl"
     log = open_log(path)
     log.append(Changed(NOW, "start", "0"))
     before = path.stat().st_size
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (before + 50, old[1]))
-    try:
+    with no_file_beyond(before + 50):
         for _ in range(3):
             with pytest.raises(AuditUnavailable, match=r"cannot write audit log"):
                 log.append(Changed(NOW, "start", "lost"))
         assert path.stat().st_size == before
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
-        signal.signal(signal.SIGXFSZ, handler)
     log.append(Changed(NOW, "start", "1"))
     log.close()
     assert check(path) == ["0", "1"]
