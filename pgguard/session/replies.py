@@ -5,6 +5,7 @@ rows undecoded. Only messages that end or change something are read: completions
 is not whole yet waits, but for rows and COPY data, whose parts go on at once, so that a large value is never held.
 """
 
+import contextlib
 import struct
 from collections.abc import Callable, Mapping
 from typing import ClassVar
@@ -175,15 +176,14 @@ class Replies:
         """A run of rows or COPY data that all go to the client; where it ends. The last may still be under way."""
         head = self.expected.head
         assert head is not None, "it has been looked at"
-        size, begin, rows = len(data), at, 0
-        kind, length = _unpack(data, at)
-        first = kind
-        while kind == first:
-            rows += 1
-            at += 1 + length
-            if size - at < _HEADER:
-                break
-            kind, length = _unpack(data, at)
+        unpack, size, begin, rows = _unpack, len(data), at, 0
+        first, length = unpack(data, at)
+        kind = first
+        with contextlib.suppress(struct.error):  # the end of `data`: to look for it at each row would be dear
+            while kind == first:
+                rows += 1
+                at += 1 + length
+                kind, length = unpack(data, at)
         head.rows += rows
         if first == _COPY_DATA:
             head.copied += at - begin - rows * _HEADER

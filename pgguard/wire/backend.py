@@ -39,7 +39,11 @@ def notice(fields: Mapping[str, str]) -> bytes:
 
 
 def _fields(fields: Mapping[str, str]) -> bytes:
-    parts = (code.encode() + text.replace("\0", "").encode() + b"\0" for code, text in fields.items())
+    """What is no text in UTF-8, as the bytes of a name that a client sent, is shown escaped."""
+    parts = [
+        code.encode() + text.replace("\0", "").encode("utf-8", "backslashreplace") + b"\0"
+        for code, text in fields.items()
+    ]
     return b"".join(parts) + b"\0"
 
 

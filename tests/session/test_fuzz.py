@@ -8,7 +8,7 @@ everybody has answered, nothing waits.
 import os
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from imitation import Server
 
@@ -189,7 +189,9 @@ def broken(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(broken(), ways, moves, st.sampled_from([1, 3, 1000]))
+@example(b"D\0\0\0\7Sa\0E\0\0\0\n\x80\0\0\0\6S\0", ["at once"], [], 1)
 def test_broken_bytes(stream: bytes, ways: list[str], moves: list[str], piece: int):
+    """The example: an unknown portal whose name is no UTF-8 could not be named in its refusal, and raised."""
     run = Run(ways, piece)
     play(run, stream, moves)
     shown = run.shown()
