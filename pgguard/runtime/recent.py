@@ -14,8 +14,8 @@ from pgguard.model.context import Unknown
 from pgguard.model.facts import Facts
 from pgguard.runtime.holding import Held, Stamp
 
-_REMEMBERED = 16
-"""Statements of a session's last second: what a transaction of an application usually repeats."""
+_REMEMBERED = 32
+"""Decisions of a session's last second: what a transaction of an application usually repeats."""
 
 
 class Circumstances(msgspec.Struct, frozen=True):
@@ -33,17 +33,19 @@ class Circumstances(msgspec.Struct, frozen=True):
 
 class RecentDecisions:
     def __init__(self) -> None:
-        self._circumstances: Circumstances | None = None
-        self._made: dict[int, Held] = {}
-        """By the identity of the statements, which each entry itself keeps alive."""
+        self._stamp: Stamp | None = None
+        self._made: dict[tuple[int, Circumstances], Held] = {}
+        """By the identity of the statements, which each entry itself keeps alive, and their circumstances.
+
+        These come back: in a transaction a block is open between its first and its last statement, and each statement
+        of the extended protocol is judged without its values first, at its Parse.
+        """
 
     def find(self, statements: tuple[Facts, ...], circumstances: Circumstances) -> Held | None:
-        if circumstances != self._circumstances:
-            return None
-        return self._made.get(id(statements))
+        return self._made.get((id(statements), circumstances))
 
     def add(self, circumstances: Circumstances, made: Held) -> None:
-        if circumstances != self._circumstances or len(self._made) >= _REMEMBERED:
-            self._circumstances = circumstances
+        if circumstances.stamp != self._stamp or len(self._made) >= _REMEMBERED:
+            self._stamp = circumstances.stamp
             self._made = {}
-        self._made[id(made.statements)] = made
+        self._made[id(made.statements), circumstances] = made

@@ -74,10 +74,22 @@ def test_all_that_a_context_is_made_of_is_fixed_at_login_or_a_circumstance():
     assert set(Circumstances.__struct_fields__) == {"stamp", "known", "estimate"} | (named - {"estimated_rows"})
 
 
+def test_circumstances_that_come_back_are_known_again():
+    """Once the latest ones pushed all others out: each statement of a transaction, and each Parse and Bind by turns,
+    was decided anew."""
+    recent, known, inside = RecentDecisions(), held(statements()), held(statements())
+    block = msgspec.structs.replace(CIRCUMSTANCES, block=True)
+    recent.add(CIRCUMSTANCES, known)
+    recent.add(block, inside)
+    assert recent.find(known.statements, CIRCUMSTANCES) is known
+    assert recent.find(inside.statements, block) is inside
+    assert recent.find(known.statements, block) is None
+
+
 def test_a_session_remembers_few():
     recent, made = RecentDecisions(), [held(statements()) for _ in range(40)]
     for one in made:
         recent.add(CIRCUMSTANCES, one)
     found = [recent.find(one.statements, CIRCUMSTANCES) for one in made]
     assert found[-1] is made[-1]
-    assert sum(one is not None for one in found) <= 16
+    assert sum(one is not None for one in found) <= 32
