@@ -88,6 +88,8 @@ class Understanding:
         self._settled = False
         self._asked_inside = False
         """The last answer was given inside a transaction or an open segment: it is provisional."""
+        self._asked_in = 0
+        """The round of the last answer."""
         self._dirty = False
         """Something since the last answer outside a transaction may have changed the settings."""
         self._own_ddl = False
@@ -185,8 +187,11 @@ class Understanding:
 
     def _notice(self, request: Request) -> None:
         """What the moment of a request tells about the validity of the last answer."""
-        if self._asked_inside and self._dirty and not request.segment and request.status is _IDLE:
+        ended = request.status is _IDLE and request.round != self._asked_in
+        if self._asked_inside and self._dirty and ended:
+            # no COMMIT need have told it: an implicit transaction ends by itself, and what it had made may go with it
             self._settled = False
+            self._forget_own()
         if self._generation != self._keeper.generation:
             self._generation = self._keeper.generation
             self._settled = False
@@ -220,13 +225,14 @@ class Understanding:
         settings = Settings(state.search_path, state.current_user, state.session_user, state.creates_in)
         self._scope = (self._keeper.database, settings)
         self._settled = True
-        self._asked_inside = request.status is not TransactionStatus.IDLE or request.segment or not request.quiet
+        self._asked_inside = request.inside
+        self._asked_in = request.round
         self._dirty = self._dirty and self._asked_inside
 
     def _facts(self, request: Request, text: str, types: tuple[int, ...]) -> Steps:
         voids = frozenset(number for number, oid in enumerate(types, 1) if oid == VOID)
         analysis = yield from self._analysis(text, voids)
-        if not self._settled and (self._own_ddl or isinstance(analysis, Refused) or analysis.needs_settings):
+        if not self._settled and not _only_ends(analysis) and (self._own_ddl or _needs_settings(analysis)):
             if isinstance(analysis, Refused) and analysis.sqlstate is SqlState.SYNTAX_ERROR:
                 raise _refused(analysis)
             yield from self._settle(request)
@@ -236,7 +242,7 @@ class Understanding:
             analysis = yield from self._analysis(text, voids)
         if isinstance(analysis, Refused) and analysis.unresolved:
             yield Wait(self._keeper.refresh())
-            self._own_ddl = self._own_ddl and request.status is not TransactionStatus.IDLE
+            self._own_ddl = self._own_ddl and request.inside
             analysis = yield from self._analysis(text, voids)
         if isinstance(analysis, Refused):
             raise _refused(analysis)
@@ -252,7 +258,7 @@ class Understanding:
         """Ask the session's connection for its temporary tables and what its transaction has changed."""
         if self._own_ddl:
             yield Wait(self._keeper.refresh())  # what is committed; the open transaction's own comes below
-            self._own_ddl = request.status is not TransactionStatus.IDLE or not request.quiet
+            self._own_ddl = request.inside
         answers = yield Ask(OWN_QUESTIONS if self._own_ddl else TEMPORARY_QUESTIONS)
         try:
             self._own = yield Wait(asyncio.to_thread(seen_by_session, answers, self._keeper.current))
@@ -398,6 +404,17 @@ class Understanding:
                 self._forget_own()
                 self._settled = False
                 self._dirty = True
+
+
+def _needs_settings(analysis: Analysis) -> bool:
+    return isinstance(analysis, Refused) or analysis.needs_settings
+
+
+def _only_ends(analysis: Analysis) -> bool:
+    """Nothing but BEGIN, COMMIT, ROLLBACK and their like: it means the same whatever is so in the session, and must get
+    through where nothing can be asked, in an aborted transaction.
+    """
+    return isinstance(analysis, Script) and all(isinstance(facts.control, Transaction) for facts in analysis.statements)
 
 
 def touched_by_named(statements: Facts_) -> tuple[tuple[Access, ...], ...]:

@@ -103,7 +103,9 @@ class Request(msgspec.Struct, frozen=True):
     or Execute. `status` and `quiet` tell what the database last said and whether anything is in flight: only if
     `quiet` is `status` the present one; `steady`: nothing in flight begins or ends a transaction block, so that
     `status` tells whether one is open. `segment`: an extended-protocol segment is open (no Sync since); `behind`:
-    something that runs was relayed in it before. `meaning` is
+    something that runs was relayed in it before. `round`: how many messages have gone on before that end an implicit
+    transaction (Sync, Query, FunctionCall): `segment` alone does not tell that one has ended, since a Close or Describe
+    opens the next. `meaning` is
     that of the prepared statement that a Parse, Bind or Execute is about; None for any other message. `portal`: of a
     Bind and of each Execute of what it bound, the same one. `origin`: of a Bind or Execute the number of the request
     that brought its statement.
@@ -125,6 +127,12 @@ class Request(msgspec.Struct, frozen=True):
     portal: Portal | None = None
     origin: int = 0
     behind: bool = False
+    round: int = 0
+
+    @property
+    def inside(self) -> bool:
+        """Whether what it runs may be part of a transaction that goes on behind it."""
+        return self.status is not TransactionStatus.IDLE or self.segment or not self.quiet
 
 
 class Allow(msgspec.Struct, frozen=True):

@@ -113,6 +113,7 @@ class Session:
         self._segment = False
         self._segment_runs = False
         """Something that runs was relayed in the open segment."""
+        self._rounds = 0
         self._flushed = False
         self._skipping = False
         self._ending: Refusal | None = None
@@ -332,6 +333,7 @@ class Session:
     def _take_sync(self, message: Message) -> None:
         self._send(message.raw, Entry(_SYNC))
         self._segment = self._segment_runs = self._skipping = self._replies.skipping = False
+        self._rounds += 1
 
     def _take_flush(self, message: Message) -> None:
         self._put(message.raw)
@@ -432,6 +434,7 @@ class Session:
             portal=portal,
             origin=0 if moment is _AT_PARSE else prepared.origin,
             behind=self._segment_runs,
+            round=self._rounds,
         )
 
     def _ask_for(  # noqa: PLR0913  # the parts of one request
@@ -504,6 +507,7 @@ class Session:
             entry.copies_in = any(isinstance(control, CopyIn) for control in allow.controls)
         self._send(waiting.message.raw, entry)
         self._segment = waiting.request.moment not in _SIMPLE
+        self._rounds += not self._segment
         self._segment_runs = self._segment and (self._segment_runs or waiting.request.moment is _AT_EXECUTE)
         if self._replies.limited is entry:
             self._flush_segment()
@@ -523,6 +527,7 @@ class Session:
         entry = Entry(awaits, number=waiting.request.number, call=moment is Moment.FUNCTION_CALL, poison=refuse)
         self._send(refusing.poison(moment, refuse.audit_id), entry)
         self._segment = extended
+        self._rounds += not extended
         self._skipping = extended  # the poison is certain to fail, so the database is certain to skip
 
     def _unknown(self, message: Message, sqlstate: SqlState, text: str) -> None:

@@ -64,6 +64,25 @@ class Libpq:
         while (notify := connection.notifies()) is not None:
             self.heap += notify.relname + b" " + notify.extra + b"\n"
 
+    def pipeline(self, steps: Sequence[str]) -> None:
+        """Statements of one segment, each of which is answered before the next is sent; "sync" ends a segment."""
+        connection = self._connection
+        connection.enter_pipeline_mode()
+        for step in steps:
+            if not self.alive:
+                return
+            if step == "sync":
+                connection.pipeline_sync()
+                while (result := self._result()) is None or result.status != pq.ExecStatus.PIPELINE_SYNC:
+                    if result is not None:
+                        self._take(result, "")
+            else:
+                connection.send_query_params(step.encode(), None)
+                connection.send_flush_request()
+                while (result := self._result()) is not None:
+                    self._take(result, "")
+        connection.exit_pipeline_mode()
+
     def _result(self) -> "pq.abc.PGresult | None":
         deadline = time.monotonic() + PATIENCE
         connection = self._connection

@@ -13,7 +13,8 @@
 connection is not used again, since the attack changes what it is; `options`: startup parameters; `copy`: what is sent
 when the server asks for COPY data; `tells`: that the database answers with rows is what was wanted, whatever is in
 them; `never`: a text that must not be received; `unfinished`: messages behind which nobody need answer;
-`shows`: what the answer has in it (`legitimate/` as messages, `limits/`). `psql` is a script for psql instead, `protocol` a list of messages
+`pipeline`: statements by the extended protocol, each answered before the next is sent, and no Sync but where `sync`
+stands. `shows`: what the answer has in it (`legitimate/` as messages, `limits/`). `psql` is a script for psql instead, `protocol` a list of messages
 (protocol.py). `story`: it once got through, and is tried in each run.
 """
 
@@ -36,6 +37,7 @@ class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sql: str | tuple[str, ...] = ()
     psql: str = ""
     protocol: tuple[Any, ...] = ()
+    pipeline: tuple[str, ...] = ()
     each: dict[str, tuple[str, ...] | dict[str, str]] = {}
     user: str = msgspec.field(default="mallory", name="as")
     own: bool = False
@@ -54,7 +56,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """What one client tries: `sql`, `psql` or `protocol`."""
+    """What one client tries: `sql`, `psql`, `protocol` or `pipeline`, the latter on a connection that `sql` was run on."""
 
     name: str
     kind: str
@@ -62,6 +64,7 @@ class Attempt(msgspec.Struct, frozen=True):
     sql: tuple[str, ...] = ()
     psql: str = ""
     protocol: tuple[Any, ...] = ()
+    pipeline: tuple[str, ...] = ()
     own: bool = False
     options: Mapping[str, str] = {}
     copy: str = ""
@@ -77,7 +80,7 @@ def attempts(folder: Path) -> list[Attempt]:
     found = [attempt for path in sorted(folder.glob("*.yaml")) for attempt in _read(path)]
     for key in (
         lambda a: (a.kind, a.name),
-        lambda a: (a.user, a.sql, a.psql, repr(a.protocol), repr(a.options), a.copy),
+        lambda a: (a.user, a.sql, a.psql, repr(a.protocol), a.pipeline, repr(a.options), a.copy),
     ):
         seen: dict[Any, Attempt] = {}
         for attempt in found:
@@ -113,7 +116,8 @@ def _spread(kind: str, attack: Attack) -> Iterator[Attempt]:
             sql=tuple(_filled(text, values) for text in sql),
             psql=_filled(attack.psql, values),
             protocol=tuple(_filled_in(step, values) for step in attack.protocol),
-            own=attack.own,
+            pipeline=tuple(_filled(step, values) for step in attack.pipeline),
+            own=attack.own or bool(attack.pipeline),
             options={name: _filled(value, values) for name, value in attack.options.items()},
             copy=_filled(attack.copy, values),
             tells=attack.tells,

@@ -54,7 +54,7 @@ class Siege:
             found += self._by_messages(attempt, environment)
         else:
             found += self._by_libpq(attempt, extended=False)
-            if is_one_statement(attempt.sql):
+            if is_one_statement(attempt.sql) and not attempt.pipeline:
                 found += self._by_libpq(attempt, extended=True)
         picture = Picture(self._direct, self._outside)
         found += picture.changes_since(self._picture)
@@ -141,6 +141,8 @@ class Siege:
         try:
             for sql in attempt.sql:
                 connection.run(self._placed(sql), extended=extended, copy=attempt.copy)
+            if attempt.pipeline:
+                connection.pipeline(attempt.pipeline)
         except NoAnswer:
             connection.close()
             self._connections.pop(attempt.user, None)
