@@ -204,6 +204,7 @@ read have `--json`.
 
 A shell completes commands, options and file names once it has read what click writes for it:
 
+<!-- not run: it takes three shells; bash's completion is tried by tests/cli/test_completion.py -->
 ```sh
 eval "$(_PGGUARD_COMPLETE=bash_source pgguard)"       # in ~/.bashrc
 eval "$(_PGGUARD_COMPLETE=zsh_source pgguard)"        # in ~/.zshrc

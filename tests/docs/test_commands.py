@@ -1,84 +1,160 @@
-"""The commands in the documentation: those of the quick start run and show what stands there; all others exist."""
+"""The commands in the documentation: they run, and show what stands below them; those that nothing runs say why, and all
+others exist.
+"""
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
 
+from pgguard.audit.verify import verify_files
 from pgguard.cli.main import main
+from pgguard.lab.lab import Lab
+from tests.docs.pages import PAGES, ROOT, Block, Stage, blocks, commands, run
+from tests.e2e.psql import run_psql
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-QUICK_START = ROOT / "docs" / "quick-start.md"
-
-_CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FENCED = re.compile(r"^```(?:sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def _typed_and_shown(page: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each command with the lines below it; "> " goes on with a command as in a shell."""
-    typed, shown = "", []
-    for line in "".join(_CONSOLE.findall(page.read_text())).splitlines():
-        if line.startswith("$ "):
-            if typed:
-                yield typed, shown
-            typed, shown = line[2:], []
-        elif line.startswith("> "):
-            typed += f"\n{line[2:]}"
-        else:
-            shown.append(line.rstrip())
-    yield typed, shown
+_GIT = (
+    "git", "-c", "user.name=nobody", "-c", "user.email=nobody@example.com", "-c", "init.defaultBranch=main",
+)  # fmt: skip
 
 
-def _matches(shown: list[str], expected: list[str]) -> bool:
-    """ "…" stands for anything within a line, and for any lines where it stands alone."""
-    pattern = "\n".join(
-        r"[\s\S]*?" if line == "…" else ".*".join(re.escape(part) for part in line.split("…")) for line in expected
-    )
-    return re.fullmatch(pattern, "\n".join(line.rstrip() for line in shown)) is not None
+@pytest.fixture
+def folder(servers: Path) -> Iterator[Path]:
+    """Short and world-searchable, for the labs that commands bring up; they are ended whatever happens."""
+    folder = servers / "typed"
+    folder.mkdir()
+    yield folder
+    for lab in folder.glob("**/lab.json"):
+        subprocess.run(
+            [sys.executable, "-P", "-m", "pgguard", "lab", "down", "--dir", lab.parent],
+            capture_output=True,
+            check=False,
+        )
+    shutil.rmtree(folder)
 
 
-def test_the_quick_start_does_what_it_says():
-    with tempfile.TemporaryDirectory(prefix="pgguard-qs-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        command = folder / "pgguard"
-        command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m pgguard "$@"\n')
-        command.chmod(0o755)
-        environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-        try:
-            for typed, expected in _typed_and_shown(QUICK_START):
-                done = subprocess.run(
-                    ["bash", "-c", typed.replace("/tmp/", f"{folder}/")],
-                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=environment, cwd="/",
-                )  # fmt: skip
-                shown = [line for line in done.stdout.replace(f"{folder}/", "/tmp/").splitlines() if line]
-                assert _matches(shown, expected), f"$ {typed}\n{done.stdout}\nwas to be\n" + "\n".join(expected)
-        finally:
-            subprocess.run([command, "lab", "down", "--dir", folder / "mylab"], capture_output=True, check=False)
+def _environment(folder: Path) -> dict[str, str]:
+    """One in which `pgguard` is this checkout's."""
+    programs = folder / "programs"
+    programs.mkdir()
+    command = programs / "pgguard"
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m pgguard "$@"\n')
+    command.chmod(0o755)
+    return {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
 
-def _commands() -> list[tuple[str, str]]:
+def _run_page(name: str, stage: Stage) -> None:
+    for block in _blocks_for_a_shell():
+        if block.page == name and block.not_run is None:
+            for command in commands(block):
+                run(command, stage)
+
+
+def _blocks_for_a_shell() -> list[Block]:
+    return [block for page in PAGES for block in blocks(page) if block.is_for_a_shell]
+
+
+def test_the_quick_start(folder: Path):
+    _run_page("quick-start.md", Stage(folder, _environment(folder), {"/tmp/": f"{folder}/"}))
+
+
+def test_the_readme(folder: Path):
+    """Its first commands in a clone; `./dev` without installing what is missing."""
+    (folder / "myschema.sql").write_text("create table t (id int);\n")
+    (folder / "myrules").mkdir()
+    (folder / "myrules" / "t.yaml").write_text("rules: []\n")
+    places = {"<this repository>": str(ROOT), "./dev ": "pgguard ", "/tmp/": f"{folder}/"}
+    _run_page("README.md", Stage(folder, _environment(folder), places))
+
+
+@pytest.fixture
+def shop(lab: Lab, folder: Path) -> Stage:
+    """A checkout of the shop's rules, with what its people have been doing."""
+    run_psql(lab, "alice", "select id, total from sales.orders", "select card_number from sales.customers")
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    audit, rules = checkout / "audit.jsonl", lab.rules
+    shutil.copyfile(lab.audit, audit)
+    for copy in ("rules", "new-rules"):
+        shutil.copytree(rules, checkout / copy)
+    branch = (["init"], ["add", "rules"], ["commit", "--quiet", "-m", "rules"], ["checkout", "--quiet", "-b", "change"])
+    for words in branch:
+        subprocess.run([*_GIT, *words], cwd=checkout, check=True, capture_output=True)
+    places = {
+        "postgresql://…": lab.postgres.dsn("shop"),
+        "/var/log/pgguard/audit.jsonl": str(audit),
+        "9f2c…": verify_files([audit], None).head,
+    }
+    environment = {**_environment(folder), **lab.environment("alice")}
+    answers = ("git worktree",)  # followed by `rules diff`, which ends with 1 for a change
+    return Stage(checkout, environment, places, answers)
+
+
+@pytest.mark.parametrize("page", ["audit.md", "replay.md", "rules.md"])
+def test_a_page_about_rules_and_records(shop: Stage, page: str):
+    _run_page(page, shop)
+
+
+_RUN: dict[str, Callable[..., None]] = {
+    "README.md": test_the_readme,
+    "quick-start.md": test_the_quick_start,
+    **dict.fromkeys(("audit.md", "replay.md", "rules.md"), test_a_page_about_rules_and_records),
+}
+_RUN_ELSEWHERE = {"security.md": "tests/docs/test_behind_pgguard.py"}
+
+
+def test_every_command_is_run_or_says_why_not():
+    forgotten = [
+        f"{block.page}:{block.line}"
+        for block in _blocks_for_a_shell()
+        if block.not_run is None and block.page not in _RUN and block.page not in _RUN_ELSEWHERE
+    ]
+    assert forgotten == []
+
+
+def test_security_has_no_command_that_its_own_test_does_not_run():
+    assert [
+        b.line for b in _blocks_for_a_shell() if b.page == "security.md" and b.language == "sh" and not b.not_run
+    ] == []
+
+
+def test_what_is_said_to_be_run_elsewhere_is_there():
+    named = {path for b in _blocks_for_a_shell() for path in re.findall(r"\btests/[\w/.]+\w", b.not_run or "")}
+    assert named
+    assert [path for path in sorted({*named, *_RUN_ELSEWHERE.values()}) if not (ROOT / path).exists()] == []
+
+
+def test_no_command_hides_in_a_block_that_is_none():
+    begins = re.compile(r"^(\$ |pgguard |\./dev |psql |docker |systemctl )", re.MULTILINE)
+    hidden = [
+        f"{block.page}:{block.line}"
+        for page in PAGES
+        for block in blocks(page)
+        if not block.is_for_a_shell and page.name != "cli.md" and begins.search(block.text)
+    ]
+    assert hidden == []
+
+
+def _typed() -> list[tuple[str, str]]:
     """Every `pgguard …` in a block of code, with its page."""
     found = []
-    for page in PAGES:
-        for block in _FENCED.findall(page.read_text()):
-            for line in block.replace("\\\n", " ").splitlines():
-                for part in re.split(r"&&|\|\||[|>;](?= )", re.sub(r"\s#.*$", "", line)):
-                    words = part.strip().removeprefix("$ ")
-                    if words.startswith("pgguard ") and not words.startswith("pgguard &") and "[OPTIONS]" not in words:
-                        found.append((page.name, words))
+    for block in _blocks_for_a_shell():
+        for line in block.text.replace("\\\n", " ").splitlines():
+            for part in re.split(r"&&|\|\||[|>;](?= )", re.sub(r"\s#.*$", "", line)):
+                words = part.strip().removeprefix("$ ")
+                if words.startswith("pgguard ") and "[OPTIONS]" not in words:
+                    found.append((block.page, words))
     return found
 
 
-@pytest.mark.parametrize(("page", "command"), _commands())
+@pytest.mark.parametrize(("page", "command"), _typed())
 def test_every_command_and_option_exists(page: str, command: str):
     words = shlex.split(command)[1:]
     current: click.Command = main
@@ -96,4 +172,4 @@ def test_every_command_and_option_exists(page: str, command: str):
 
 
 def test_commands_are_found_at_all():
-    assert len(_commands()) >= 15
+    assert len(_typed()) >= 20
