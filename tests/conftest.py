@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pgguard.lab.certificates import Certificates
 from pgguard.lab.lab import Lab, Plan
 from pgguard.lab.postgres import Postgres
 from pgguard.lab.realm import Realm
 from pgguard.lab.slapd import Slapd
+
+settings.register_profile("pgguard", deadline=None)  # how long an example takes is the machine's matter
+settings.load_profile("pgguard")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Loading a catalog from a real PostgreSQL, and knowing when it has changed."""
 
 import asyncio
-import time
 
 import asyncpg
 import psycopg
@@ -145,10 +144,9 @@ def test_a_table_that_is_locked_holds_no_load_up(dsn: str) -> None:
     with psycopg.connect(dsn) as connection:
         connection.execute("alter table app.people add new int; create view app.fresh as select 1 as x")
         connection.execute("lock app.visits in access exclusive mode")
-        began = time.monotonic()
+        connection.execute("set local idle_in_transaction_session_timeout = '30s'")  # ends it, if a load waited for it
         kept, unseen = _load(dsn, before), _load(dsn)
-        assert time.monotonic() - began < 3
-        connection.rollback()
+        connection.execute("rollback")
     assert kept.relation("app", "own") == before.relation("app", "own")
     assert kept.relation("app", "cards") == before.relation("app", "cards")
     for name in ("own", "cards"):

@@ -35,7 +35,7 @@ def _told(graph: GroupGraph) -> list[set[str]]:
 
 
 @given(st.lists(_look, min_size=1, max_size=6))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_what_stays_of_the_look_before_makes_no_difference(looks: list[list[Entry]]):
     kept = GroupGraph("cn", NormalNames())
     for found in looks:

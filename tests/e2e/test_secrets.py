@@ -104,7 +104,7 @@ def test_nothing_that_others_see_has_a_secret(talkative: tuple[Lab, int]):
 
 
 def test_the_log_warns_of_secrets_that_everybody_may_read(servers: Path, lab: Lab):
-    folder = servers / "open"
+    folder = servers / "readable-secrets"
     folder.mkdir()
     keytab = folder / "open.keytab"
     keytab.write_bytes(lab.keytab.read_bytes())

@@ -123,5 +123,5 @@ class Races(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-Races.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+Races.TestCase.settings = settings(max_examples=40, stateful_step_count=20)
 test_races = Races.TestCase

@@ -278,7 +278,7 @@ _contexts = st.fixed_dictionaries(
 _requests = st.lists(st.tuples(st.lists(_accesses(), max_size=2), _contexts), min_size=4, max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(_pairs(), _requests)
 def test_where_a_decision_changes_there_is_a_difference(pair: tuple[list[str], list[str]], requests):
     old, new = map(_set, pair)
@@ -297,7 +297,7 @@ def _decided(rules: RuleSet, accesses: list[Access], context: dict[str, object])
     return made.effect, [d.effect for d in made.accesses], made.max_rows, holds, observed
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(_rules(), max_size=4), st.randoms(use_true_random=False))
 def test_the_order_of_rules_is_no_difference(rules: list[str], random):
     named = [text.replace("NAME", f"r{number}") for number, text in enumerate(rules)]
@@ -353,7 +353,6 @@ _whos = st.fixed_dictionaries({}, optional={"user": _names, "group": _names | st
 
 
 @given(st.lists(_whos, min_size=1, max_size=5), _whos)
-@settings(deadline=None)
 def test_whom_rules_are_found_by_leaves_out_none_that_could_matter(people: list[dict[str, Any]], asked: dict[str, Any]):
     def who_of(who: dict[str, Any]) -> str:
         return json.dumps(who) if who else "everyone"

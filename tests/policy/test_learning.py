@@ -1,7 +1,7 @@
 """Learning rules from what was done: whatever it was, by whomever, the rules load and allow it."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pgguard.model.access import COLUMN_PRIVILEGES, PRIVILEGES_OF, Access, Kind, ObjectName, Privilege
@@ -99,7 +99,6 @@ _contexts = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(_contexts, _accesses()), max_size=8), st.booleans())
 def test_what_was_learnt_loads_and_allows_all_it_was_learnt_from(seen: list[tuple[Context, Access]], catalog: bool):
     needs = [n for context, access in seen for n in needs_of([Facts("X", (access,))], context, _BASE)]

@@ -197,7 +197,7 @@ def as_recorded(record):
     return msgspec.structs.replace(record, at="", context=msgspec.structs.replace(record.context, at=0.0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from(RULES),
     st.sampled_from([Moment.QUERY, Moment.PARSE, Moment.BIND, Moment.EXECUTE]),

@@ -157,7 +157,7 @@ def play(run: Run, stream: bytes, moves: Sequence[str]) -> None:
     run.settle()
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(st.lists(messages, max_size=25), ways, moves, st.sampled_from([1, 3, 1000]))
 def test_any_messages_in_any_order(sent: list[bytes], ways: list[str], moves: list[str], piece: int):
     run = Run(ways, piece)
@@ -187,7 +187,7 @@ def broken(draw: st.DrawFn) -> bytes:
     return bytes(stream)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(broken(), ways, moves, st.sampled_from([1, 3, 1000]))
 @example(b"D\0\0\0\7Sa\0E\0\0\0\n\x80\0\0\0\6S\0", ["at once"], [], 1)
 def test_broken_bytes(stream: bytes, ways: list[str], moves: list[str], piece: int):
@@ -199,7 +199,7 @@ def test_broken_bytes(stream: bytes, ways: list[str], moves: list[str], piece: i
         assert shown[-1][:1] == b"E", "a session that ends on its own says why"
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(st.lists(messages, max_size=25), ways, moves, st.integers(0, 60))
 def test_a_session_that_is_ended_anywhere_ends(sent: list[bytes], ways: list[str], moves: list[str], at: int):
     run = Run(ways, 1000)
