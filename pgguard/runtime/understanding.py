@@ -10,7 +10,7 @@ with the error that PostgreSQL would give.
 
 import asyncio
 import operator
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -29,7 +29,7 @@ from pgguard.runtime.facts_cache import FactsCache
 from pgguard.runtime.isolation import IsolatedWorkFailed, Isolation
 from pgguard.runtime.judging import Wait
 from pgguard.runtime.settings_question import SETTINGS_QUESTION, SessionState, read_state
-from pgguard.session.judgement import Ask, Failed, Meaning, Moment, Names, Prepared, Request, TransactionStatus
+from pgguard.session.judgement import Answer, Ask, Failed, Meaning, Moment, Names, Prepared, Request, TransactionStatus
 from pgguard.session.plain_text import reads_the_same
 from pgguard.sql.analyze import Analysis, Refused, Script, facts_of_call, moves_names
 from pgguard.sql.catalog import Catalog
@@ -215,12 +215,7 @@ class Understanding:
         try:
             state = read_state(answers[0])
         except CannotTell as error:
-            raise unfit(
-                SqlState.IN_FAILED_SQL_TRANSACTION,
-                "current transaction is aborted, commands ignored until end of transaction block"
-                if isinstance(answers[0], Failed) and answers[0].sqlstate == SqlState.IN_FAILED_SQL_TRANSACTION
-                else f"the session's settings cannot be told: {error}",
-            ) from error
+            raise _not_told(answers, f"the session's settings cannot be told: {error}") from error
         self._state = state
         settings = Settings(state.search_path, state.current_user, state.session_user, state.creates_in)
         self._scope = (self._keeper.database, settings)
@@ -263,7 +258,7 @@ class Understanding:
         try:
             self._own = yield Wait(asyncio.to_thread(seen_by_session, answers, self._keeper.current))
         except CannotTell as error:
-            raise unfit(SqlState.IN_FAILED_SQL_TRANSACTION, f"the session's tables cannot be told: {error}") from error
+            raise _not_told(answers, f"the session's tables cannot be told: {error}") from error
         self._looked = True
 
     def _forget_own(self) -> None:
@@ -436,6 +431,16 @@ def _decode(text: bytes) -> str:
             SqlState.CHARACTER_NOT_IN_REPERTOIRE,
             f'invalid byte sequence for encoding "UTF8": 0x{text[error.start]:02x}',
         ) from error
+
+
+def _not_told(answers: Sequence[Answer], why: str) -> Unfit:
+    """A question failed. What stopped it is told where it would have stopped the statement itself."""
+    failed = next((answer for answer in answers if isinstance(answer, Failed)), None)
+    if failed is not None and failed.sqlstate == SqlState.QUERY_CANCELED:
+        return unfit(SqlState.QUERY_CANCELED, failed.message)
+    if failed is not None and failed.sqlstate == SqlState.IN_FAILED_SQL_TRANSACTION:
+        why = "current transaction is aborted, commands ignored until end of transaction block"
+    return unfit(SqlState.IN_FAILED_SQL_TRANSACTION, why)
 
 
 def _refused(analysis: Refused) -> Unfit:

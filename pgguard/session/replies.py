@@ -77,6 +77,8 @@ class Replies:
         """A question inside a segment failed: the database skips, and the client does not know yet."""
         self.poison_wanted = False
         """The client was told of an error that the database does not know of: it must be made to skip."""
+        self.question_failed = False
+        """A question of pgguard's own failed: the database skipped the Close of its statement, which may be left."""
         self.answers: list[Answer] = []
         self.events: list[Event] = []
         self._output: list[bytes] = []
@@ -394,6 +396,7 @@ class Replies:
         if head.poison is not None:
             replacement = b"" if head.hidden else refusing.refusal_error(head.poison.refusal)
         elif head.hidden:
+            self.question_failed = True
             self.answers.append(Failed(sqlstate, fields.get("M", "")))
         else:
             if head.cut and sqlstate == _QUERY_CANCELED:

@@ -605,8 +605,9 @@ class Session:
             return
         name = _QUESTION_NAME
         text = name.decode()
-        # one that failed behind its Parse has left the name: its own Close was skipped
-        self._send(frontend.close_statement(name), Entry(Awaits.CLOSE, name=text, hidden=True))
+        if self._replies.question_failed:
+            self._replies.question_failed = False
+            self._close_question()
         self._send(
             frontend.parse(name, question.text, question.parameter_types), Entry(Awaits.PARSE, name=text, hidden=True)
         )
@@ -614,10 +615,14 @@ class Session:
             frontend.bind(name, name, question.parameters, question.formats), Entry(Awaits.BIND, name=text, hidden=True)
         )
         self._send(frontend.execute(name), Entry(Awaits.EXECUTE, name=text, hidden=True))
-        self._send(frontend.close_statement(name), Entry(Awaits.CLOSE, name=text, hidden=True))
-        self._send(frontend.close_portal(name), Entry(Awaits.CLOSE, name=text, hidden=True, closes_portal=True))
+        self._close_question()
         if not self._segment:
             self._send(frontend.sync(), Entry(Awaits.SYNC, hidden=True))
+
+    def _close_question(self) -> None:
+        name, text = _QUESTION_NAME, _QUESTION_NAME.decode()
+        self._send(frontend.close_statement(name), Entry(Awaits.CLOSE, name=text, hidden=True))
+        self._send(frontend.close_portal(name), Entry(Awaits.CLOSE, name=text, hidden=True, closes_portal=True))
 
     def _collect(self, waiting: _Waiting) -> tuple[Answer, ...]:
         answers: list[Answer] = list(self._replies.answers)

@@ -5,7 +5,19 @@ from collections.abc import Mapping
 import pytest
 
 from pgguard.session.events import WaitsInVain
-from pgguard.session.judgement import Allow, Answer, Later, Moment, Names, Request, Verdict
+from pgguard.session.judgement import (
+    Allow,
+    Answer,
+    Ask,
+    Failed,
+    Later,
+    Moment,
+    Names,
+    Question,
+    Request,
+    Rows,
+    Verdict,
+)
 from pgguard.session.session import Session
 from pgguard.wire import backend, frontend
 from pgguard.wire.constants import Backend
@@ -80,3 +92,50 @@ def test_what_waits_when_the_statement_before_it_fails_is_skipped_too():
     assert not session.running
     session.client_data(frontend.query(b"select 1"))
     assert b"".join(session.take_server()) == frontend.query(b"select 1")
+
+
+class Asks:
+    """Asks one question before each statement, and keeps what was answered."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+
+    def judge(self, request: Request, names: Names) -> Verdict:
+        return Ask((Question(b"select 'who'"),))
+
+    def may_show(self, number: int, error: Mapping[str, str]) -> bool:
+        return True
+
+    def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
+        self.answers += answers
+        return Allow((None,))
+
+
+def test_a_question_that_fails_leaves_nothing_in_the_way_of_the_next():
+    """The database skipped the Close of its statement, and each further question failed by the name that was left.
+
+    A statement_timeout, or a cancel, in that moment made the session useless for good.
+    """
+    judge = Asks()
+    session = Session(judge, limit=1 << 20, parameters={})
+    close = frontend.close_statement(b"pgguard.question") + frontend.close_portal(b"pgguard.question")
+    parsed, bound, closed = map(backend.empty, (Backend.PARSE_COMPLETE, Backend.BIND_COMPLETE, Backend.CLOSE_COMPLETE))
+    ready = backend.ready_for_query(b"I")
+
+    session.client_data(frontend.query(b"select 1"))
+    assert not b"".join(session.take_server()).startswith(close)
+    canceled = backend.error({"S": "ERROR", "V": "ERROR", "C": "57014", "M": "canceling statement"})
+    session.server_data(parsed + bound + canceled + ready)
+    assert judge.answers == [Failed("57014", "canceling statement")]
+    assert b"".join(session.take_server()) == frontend.query(b"select 1")
+    session.server_data(backend.command_complete("SELECT 1") + ready)
+
+    session.client_data(frontend.query(b"select 2"))
+    assert b"".join(session.take_server()).startswith(close)
+    row = backend.data_row(("me",))
+    session.server_data(closed * 2 + parsed + bound + row + backend.command_complete("SELECT 1") + closed * 2 + ready)
+    assert judge.answers[1:] == [Rows((("me",),))]
+    assert b"".join(session.take_server()) == frontend.query(b"select 2")
+    session.server_data(backend.command_complete("SELECT 1") + ready)
+    session.client_data(frontend.query(b"select 3"))
+    assert not b"".join(session.take_server()).startswith(close)
