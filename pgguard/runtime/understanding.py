@@ -12,7 +12,7 @@ import asyncio
 import operator
 from collections.abc import Generator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -227,7 +227,10 @@ class Understanding:
     def _facts(self, request: Request, text: str, types: tuple[int, ...]) -> Steps:
         voids = frozenset(number for number, oid in enumerate(types, 1) if oid == VOID)
         analysis = yield from self._analysis(text, voids)
-        if not self._settled and not _only_ends(analysis) and (self._own_ddl or _needs_settings(analysis)):
+        if _names_nothing(analysis):
+            # and in a failed transaction, where nothing can be asked, it alone leads out
+            return analysis.statements
+        if not self._settled and (self._own_ddl or isinstance(analysis, Refused) or analysis.needs_settings):
             if isinstance(analysis, Refused) and analysis.sqlstate is SqlState.SYNTAX_ERROR:
                 raise _refused(analysis)
             yield from self._settle(request)
@@ -401,17 +404,6 @@ class Understanding:
                 self._dirty = True
 
 
-def _needs_settings(analysis: Analysis) -> bool:
-    return isinstance(analysis, Refused) or analysis.needs_settings
-
-
-def _only_ends(analysis: Analysis) -> bool:
-    """Nothing but BEGIN, COMMIT, ROLLBACK and their like: it means the same whatever is so in the session, and must get
-    through where nothing can be asked, in an aborted transaction.
-    """
-    return isinstance(analysis, Script) and all(isinstance(facts.control, Transaction) for facts in analysis.statements)
-
-
 def touched_by_named(statements: Facts_) -> tuple[tuple[Access, ...], ...]:
     """Of each statement that PREPARE and DECLARE name, what it touches; nothing where there is none."""
     if not any(isinstance(facts.control, Prepare | DeclareCursor) for facts in statements):
@@ -431,6 +423,14 @@ def _decode(text: bytes) -> str:
             SqlState.CHARACTER_NOT_IN_REPERTOIRE,
             f'invalid byte sequence for encoding "UTF8": 0x{text[error.start]:02x}',
         ) from error
+
+
+def _names_nothing(analysis: Analysis) -> TypeGuard[Script]:
+    """It begins and ends transactions and savepoints, whatever the catalog and the settings are."""
+    return isinstance(analysis, Script) and all(
+        isinstance(facts.control, Transaction) and not facts.accesses and not facts.opaque
+        for facts in analysis.statements
+    )
 
 
 def _not_told(answers: Sequence[Answer], why: str) -> Unfit:

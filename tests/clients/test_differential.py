@@ -114,6 +114,11 @@ SCRIPTS = {
     + P(b"one", b"select $1::int", (23,)) + S
     + message(ord("B"), b"\0one\0\0\0\0\1\xff\xff\xff\xfe\0\0") + S + message(ord("D"), b"X\0") + S
     + message(ord("C"), b"X\0") + S,
+    "commands on a catalog that fail in a transaction": Q(b"begin") + Q(b"create table zz (a int)")
+    + Q(b"create table zz (a int)") + Q(b"select 1") + Q(b"rollback") + Q(b"begin; savepoint s") + Q(b"create table zz (a int)")
+    + Q(b"create table zz (a int)") + Q(b"rollback to s") + Q(b"select 1") + Q(b"create table zz (a int)")
+    + Q(b"drop table nope") + P(b"", b"rollback to s") + B(b"", b"") + E(b"") + S + Q(b"create table zz (a int)")
+    + Q(b"create table zz (a int)") + P(b"", b"commit") + B(b"", b"") + E(b"") + S + Q(b"select * from zz"),
     "a failed transaction": Q(b"begin") + Q(b"select 1/0") + Q(b"select 1") + P(b"", b"select 1") + S + Q(b"commit"),
     "savepoints": Q(b"begin") + Q(b"savepoint s") + Q(b"selec") + Q(b"rollback to s") + Q(b"select 1") + Q(b"commit"),
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """Statements of every family, one a line in statements.sql, run in order in a database directly and in another through
 pgguard: rows, tags, errors, notices and the transaction's status are the same."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from .conftest import Connect
 
 STATEMENTS = Path(__file__).with_name("statements.sql").read_text().splitlines()
 TOLD = "SCMDHP"
+_LEAVES = re.compile(r"begin|start|abort|prepare transaction|.*statement_timeout|.*pg_sleep")
+"""What ends the transaction, or takes a time limit with it into a savepoint that is rolled back."""
 
 
 class Told:
@@ -26,18 +29,31 @@ class Told:
             lambda told: self._notices.append((told.severity, told.sqlstate, told.message_primary))
         )
 
-    def of(self, statement: str) -> list[object]:
+    def of(self, statement: str, way: str) -> list[object]:
         pgconn = self._connection.pgconn
-        pgconn.send_query(statement.encode())
+        if "transaction" in way:
+            pgconn.exec_(b"savepoint s")
+        if "extended" in way:
+            pgconn.send_query_params(statement.encode(), None)
+        else:
+            pgconn.send_query(statement.encode())
         told: list[object] = []
         while (result := pgconn.get_result()) is not None:
             told.append(self._result(result))
         told += self._notices
         told.append(pgconn.transaction_status)
         self._notices.clear()
-        if pgconn.transaction_status != pq.TransactionStatus.IDLE:
+        if "transaction" in way:
+            if pgconn.transaction_status == pq.TransactionStatus.INERROR:
+                pgconn.exec_(b"rollback to s")
+        elif pgconn.transaction_status != pq.TransactionStatus.IDLE:
             pgconn.exec_(b"rollback")
         return told
+
+    def all_of(self, statements: list[str], way: str) -> list[list[object]]:
+        if "transaction" in way:
+            self._connection.execute("begin")
+        return [self.of(statement, way) for statement in statements]
 
     def _result(self, result: pq.abc.PGresult) -> object:
         if result.status == pq.ExecStatus.COPY_OUT:
@@ -62,8 +78,19 @@ def both(open_lab: Lab, connect: Connect) -> Iterator[tuple[Told, Told]]:
         server.run(f"drop database in_{name}")
 
 
+WAYS = (
+    "simple",
+    *(
+        pytest.param(way, marks=pytest.mark.slow)
+        for way in ("extended", "in a transaction", "extended in a transaction")
+    ),
+)
+
+
 @pytest.mark.parametrize("client", ["plain"], indirect=True)
-def test_each_statement_gives_the_same(both: tuple[Told, Told]):
-    directly, through = ([told.of(statement) for statement in STATEMENTS] for told in both)
-    other = [answers for answers in zip(STATEMENTS, directly, through, strict=True) if answers[1] != answers[2]]
+@pytest.mark.parametrize("way", WAYS)
+def test_each_statement_gives_the_same(both: tuple[Told, Told], way: str):
+    statements = [one for one in STATEMENTS if "transaction" not in way or not _LEAVES.match(one)]
+    directly, through = (told.all_of(statements, way) for told in both)
+    other = [answers for answers in zip(statements, directly, through, strict=True) if answers[1] != answers[2]]
     assert other == []
