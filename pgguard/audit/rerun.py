@@ -14,8 +14,8 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 import psycopg
@@ -69,8 +69,8 @@ async def run(
 
     async def session(steps: list[Step]) -> None:
         await _until(steps[0], began, speed)
-        async with places, await _connect(dsn) as connection:
-            target = _Target(_Link(connection.pgconn), measured, read_only=read_only)
+        async with places, _connected(dsn) as connection:
+            target = _Target(_Link(connection), measured, read_only=read_only)
             for step in steps:
                 measured.late = max(measured.late, await _until(step, began, speed))
                 await target.run(step)
@@ -83,11 +83,18 @@ async def run(
     return measured
 
 
-async def _connect(dsn: str) -> psycopg.AsyncConnection:
-    """As psql would connect, Kerberos' encryption first: psycopg wants to be told of that."""
+@asynccontextmanager
+async def _connected(dsn: str) -> AsyncIterator[pq.abc.PGconn]:
+    """As psql would connect, Kerberos' encryption first: psycopg wants to be told of that. A transaction that is open
+    at the end is left to the server to roll back, as then; psycopg's own context would commit it.
+    """
     named = {**conninfo_to_dict(dsn), "client_encoding": "utf8"}
     named.setdefault("gssencmode", os.environ.get("PGGSSENCMODE", "prefer"))
-    return await psycopg.AsyncConnection.connect(make_conninfo("", **named), autocommit=True)
+    connection = await psycopg.AsyncConnection.connect(make_conninfo("", **named), autocommit=True)
+    try:
+        yield connection.pgconn
+    finally:
+        await connection.close()
 
 
 async def _until(step: Step, began: float, speed: float | None) -> float:
@@ -112,6 +119,9 @@ class _Target:
         self._read_only = read_only
 
     async def run(self, step: Step) -> None:
+        if self._link.is_broken:
+            self._measured.left_out["the target ended the session before"] += 1
+            return
         try:
             sqlstate, seconds = await (self._guarded(step) if self._read_only else self._as_it_was(step))
         except _CannotRun as reason:
@@ -131,8 +141,6 @@ class _Target:
             await self._link.query(b"rollback")
 
     async def _as_it_was(self, step: Step) -> tuple[str | None, float]:
-        if self._link.is_broken:
-            raise _CannotRun("the target ended the session before")
         if step.bound:
             return await self._bound(step)
         began = time.perf_counter()

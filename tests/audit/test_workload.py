@@ -146,6 +146,16 @@ async def test_large_values_and_results_and_copies_pass(postgres):
     assert (len(measured.seconds), measured.differences) == (4, [])
 
 
+async def test_a_transaction_that_was_left_open_is_not_committed(postgres):
+    """Its client went away in the middle, and what it did was rolled back."""
+    async with made_database(postgres, "create table there as select 1 as a") as dsn:
+        steps = [made(1, "begin"), made(2, "insert into there values (2)")]
+        await run(workload_of(steps, harmless=None), dsn, None, read_only=False)
+        connection = await asyncpg.connect(dsn)
+        assert await connection.fetch("select a from there") == [(1,)]
+        await connection.close()
+
+
 async def test_a_session_that_the_target_ends_is_told_and_the_others_go_on(postgres):
     steps = [
         made(1, "select pg_terminate_backend(pg_backend_pid())"),
