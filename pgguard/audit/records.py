@@ -4,6 +4,8 @@ A decision record holds all that the decision depended on, so that it can be dec
 left out. `type` tells the kind of a record, `schema` the version of all this.
 """
 
+from typing import Literal
+
 import msgspec
 
 from pgguard.audit.chain import LINKED
@@ -48,7 +50,7 @@ class DecisionMade(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t
     that the client declared for them, 0 where it left one to the server.
     `error`: the SQLSTATE and message of a statement that was refused before any rule was asked. `refers`: the ids of
     the records of the Parse, PREPARE or DECLARE that brought what it binds, executes or fetches. `redact`: what the
-    rules asked to leave out of it; None left that to the audit's settings.
+    rules asked to leave out of it; None left that to the audit's settings. `hidden`: what of it redaction has changed.
     """
 
     at: str
@@ -67,6 +69,7 @@ class DecisionMade(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="t
     types: tuple[int, ...] = ()
     refers: tuple[str, ...] = ()
     redact: Redaction | None = None
+    hidden: tuple[Literal["text", "values"], ...] = ()
 
 
 class StatementEnded(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="outcome"):

@@ -47,7 +47,9 @@ class Redactor:
             values = tuple(self.value(v, bound) for v in values)
         if text is record.text and facts is record.facts and values is record.values:
             return record
-        record = msgspec.structs.replace(record, text=text, values=values, facts=facts, error=_error(record, text))
+        hidden = (*(["text"] if text != record.text else ()), *(["values"] if values != record.values else ()))
+        error = _error(record, text)
+        record = msgspec.structs.replace(record, text=text, values=values, facts=facts, error=error, hidden=hidden)
         return _without_logins(record)
 
     @staticmethod

@@ -115,8 +115,8 @@ def _left_out(record: DecisionMade, harmless: RuleSet | None) -> str | None:
         return "function calls of the old protocol"
     if any(isinstance(facts.control, CopyIn) for facts in record.facts):
         return "COPY FROM STDIN: its data is not in the log"
-    if record.redact in {Redaction.HASH, Redaction.DROP}:
-        return "redacted: its constants and values are not in the log"
+    if record.hidden or record.redact in {Redaction.HASH, Redaction.DROP}:
+        return "redacted: its constants, values or passwords are not in the log"
     return None if harmless is None else _changes(record, harmless)
 
 

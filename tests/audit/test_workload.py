@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from pgguard.audit.log import AuditLog
 from pgguard.audit.records import DecisionMade, StatementEnded
+from pgguard.audit.redact import Redactor
 from pgguard.audit.rerun import run
 from pgguard.audit.settings import AuditSettings
 from pgguard.audit.workload import workload_of
@@ -187,6 +188,24 @@ def test_what_cannot_or_shall_not_be_run_is_left_out_with_its_reason():
         "COPY FROM STDIN": 1,
         "redacted": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "values", "runs"),
+    [
+        ({}, "alter role r password 'geheim'", (), False),
+        ({"literals": "drop"}, "update t set a = 5", (), False),
+        ({"literals": "hash"}, "update t set a = 'x'", (), False),
+        ({"literals": "drop"}, "update t set a = b", (), True),
+        ({"values": "drop"}, "update t set a = $1", ("5",), False),
+        ({"values": "hash"}, "update t set a = $1", (None,), True),
+    ],
+)
+def test_what_redaction_has_hidden_is_never_run(tmp_path, settings, text, values, runs):
+    """By [audit] alone, too: the marks would have been run as constants."""
+    redactor = Redactor(AuditSettings(path=tmp_path, **settings), None)
+    record = redactor.record(made(1, text, moment="bind", values=values))
+    assert workload_of([record], harmless=None).statements == runs
 
 
 def test_sessions_are_side_by_side_as_they_were():
