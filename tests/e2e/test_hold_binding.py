@@ -37,6 +37,17 @@ def test_it_is_used_once(asking: Asking):
         _refused(asking, waits, number)
 
 
+def test_a_password_in_the_statement_is_shown_to_nobody(asking: Asking):
+    """It lay in the store, and went to hooks."""
+    waits = asking.run("delete from sales.orders where status = 'host=h password=geheim' and status <> 'seen'")
+    number = asking.number()
+    shown, told = str(asking.shown(number)), str(asking.told(number, "held"))
+    assert "geheim" not in shown + told
+    assert "'***' and status <> 'seen'" in shown
+    assert "***" in told
+    _refused(asking, waits, number)
+
+
 def test_who_may_be_the_requester_is_the_requester(asking: Asking):
     waits = asking.run("delete from sales.orders where id = -1")
     number = asking.number()
