@@ -1,4 +1,4 @@
-"""What is run at each target: pgbench with its own scripts, logins, a large result, COPY both ways."""
+"""What is run at each target: pgbench with its own scripts and ours, logins, large results, COPY both ways."""
 
 import os
 import re
@@ -8,21 +8,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.targets import Target
+from bench.targets import GSS, WORKERS, Target
 
 Measured = dict[str, Any]
 
-_PROTOCOLS = ("simple", "extended", "prepared")
+_PIPELINE = 1_000
+_SCRIPTS = {
+    "pipeline": "\\startpipeline\n"
+    + "select abalance from pgbench_accounts where aid = 1;\n" * _PIPELINE
+    + "\\endpipeline\n",
+    "unseen": "\\set n random(1, 2000000000)\nselect abalance as c:n from pgbench_accounts where aid = 1;\n",
+}
+"""Each `unseen` statement names its column as none before: no cache knows it, not even by its skeleton."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One pgbench run; its log gives the latency of each transaction."""
+    """One pgbench run; its log gives the latency of each transaction.
+
+    `also`: the further targets that it runs at. `statements`: in a transaction; all figures are of one of them.
+    """
 
     name: str
     words: tuple[str, ...]
     clients: int
     seconds: int
+    also: tuple[str, ...] = ()
+    statements: int = 1
 
     def run(self, target: Target, folder: Path) -> Measured:
         prefix = folder / "transactions"
@@ -36,7 +48,7 @@ class Case:
             "-l",
             f"--log-prefix={prefix}",
         ]
-        out = _run(command, target)
+        out = _run(command, target, folder)
         cpu = target.cpu() - before
         logs = list(folder.glob("transactions.*"))
         latencies = sorted(int(line.split()[2]) for log in logs for line in log.read_text().splitlines())
@@ -47,20 +59,21 @@ class Case:
         return {
             "case": self.name,
             "target": target.name,
-            "per_second": tps,
-            "p50_us": latencies[count // 2],
-            "p99_us": latencies[count * 99 // 100],
-            "cpu_us": cpu / count * 1e6,
+            "per_second": tps * self.statements,
+            "p50_us": latencies[count // 2] / self.statements,
+            "p99_us": latencies[count * 99 // 100] / self.statements,
+            "cpu_us": cpu / count / self.statements * 1e6,
         }
 
 
 @dataclass(frozen=True)
 class Bulk:
-    """One psql that moves many rows; `per_second` is in MB of what psql writes or reads."""
+    """One psql that moves much; `per_second` is in MB of what psql writes or reads."""
 
     name: str
     sql: str
     source: str | None = None
+    also: tuple[str, ...] = ()
 
     def run(self, target: Target, folder: Path) -> Measured:
         file = folder / "bulk.copy"
@@ -81,25 +94,43 @@ class Bulk:
 
 
 def cases(clients: list[int], seconds: int) -> list[Case | Bulk]:
-    scripts = {"select": ("-S",), "tpcb": ("-b", "tpcb-like")}
-    found: list[Case | Bulk] = [
-        Case(f"{script}, {protocol}, {number} clients", (*words, "-M", protocol), number, seconds)
-        for script, words in scripts.items()
-        for protocol in _PROTOCOLS
+    pgbench = [
+        Case(f"{name}, {protocol}, {number} clients", (*words, "-M", protocol), number, seconds, also)
+        for name, words, protocol, also in (
+            ("select", ("-S",), "simple", ()),
+            ("select", ("-S",), "extended", ()),
+            ("select", ("-S",), "prepared", (GSS, WORKERS)),
+            ("tpcb", ("-b", "tpcb-like"), "simple", ()),
+            ("tpcb", ("-b", "tpcb-like"), "prepared", ()),
+        )
         for number in clients
     ]
     return [
-        *found,
-        Case("login and one select", ("-S", "-C"), 1, seconds),
-        Bulk("large result, MB/s", "select id, text from bulk"),
+        *pgbench,
+        Case(
+            f"select in a pipeline of {_PIPELINE:,}",
+            ("-f", "pipeline.sql", "-M", "extended"),
+            1,
+            seconds,
+            statements=_PIPELINE,
+        ),
+        Case("select never seen before", ("-f", "unseen.sql", "-M", "simple"), 1, seconds),
+        Case("login and one select", ("-S", "-C"), 1, seconds, (GSS,)),
+        Bulk("large result, MB/s", "select id, text from bulk", also=(GSS,)),
+        Bulk("values of 1 MB, MB/s", "select repeat('x', 1048576) from generate_series(1, 100)"),
         Bulk("COPY out, MB/s", "copy bulk to stdout"),
         Bulk("COPY in, MB/s", "copy sink from stdin", source="COPY out"),
     ]
 
 
-def _run(command: list[str], target: Target) -> str:
+def write_scripts(folder: Path) -> None:
+    for name, text in _SCRIPTS.items():
+        (folder / f"{name}.sql").write_text(text)
+
+
+def _run(command: list[str], target: Target, folder: Path) -> str:
     done = subprocess.run(
-        command, env={**os.environ, **target.environment}, capture_output=True, text=True, check=False
+        command, env={**os.environ, **target.environment}, capture_output=True, text=True, check=False, cwd=folder
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed at {target.name}: {done.stderr}")

@@ -4,8 +4,23 @@ from statistics import median
 
 from bench.cases import Measured
 
+BEGIN, END = "<!-- what ./dev bench measured begins -->\n", "<!-- what ./dev bench measured ends -->\n"
 
-def report(measured: list[Measured]) -> str:
+
+def report(measured: list[Measured], grown: list[Measured]) -> str:
+    return f"{_cases(measured)}\n{_growth(grown)}"
+
+
+def pasted(page: str, tables: str) -> str:
+    """The page with these tables in the place of those that stand between the marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"the page lacks {BEGIN.strip()} or {END.strip()}")
+    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+
+
+def _cases(measured: list[Measured]) -> str:
     lines = [
         "| case | way | per second | of direct | of PgBouncer | added p50 µs | added p99 µs | proxy CPU µs |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -25,6 +40,17 @@ def report(measured: list[Measured]) -> str:
                 "" if target == "direct" else f"{_of(own, target, 'cpu_us'):,.0f}",
             ]
             lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _growth(grown: list[Measured]) -> str:
+    lines = ["| what | by | from | to | there | then | ratio |", "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
+    for row in grown:
+        few = row.get("few")
+        at_few = "" if few is None else f"{row['at_few']:,.1f}"
+        ratio = "" if few is None else f"{row['at_many'] / row['at_few']:.2f}"
+        cells = ["" if few is None else f"{few:,}", f"{row['many']:,}", at_few, f"{row['at_many']:,.1f}", ratio]
+        lines.append(f"| {row['what']} | {row['of']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ from pgguard.sql.shape import shape_of_text
 
 SIZES = (10, 10_000)
 ROUNDS = 5
-DECISIONS = 20_000
+DECISIONS = 5_000
 CONTEXT = Context(user="alice", principal="alice@EXAMPLE.COM", database="shop", at=0.0, groups=("analysts",))
 
 

@@ -15,7 +15,13 @@ from pgguard.lab.ports import free_port
 from pgguard.lab.process import Process, find_program
 from pgguard.lab.proxy import Proxy, override, to_toml
 
+GSS, WORKERS = "pgguard, GSS-encrypted", "pgguard, 2 workers"
+"""The targets that only some cases run at."""
+
 _USER = "alice"
+_LOGINS = 100
+"""Sessions that cases have open at once, all ways together, beside the idle ones."""
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -34,6 +40,11 @@ class Target:
         workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return sum(map(_used, (str(self.pid), *workers)))
 
+    def memory(self) -> float:
+        """Kilobytes that the proxy has in memory now; of one without workers."""
+        status = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return float(next(line.split()[1] for line in status if line.startswith("VmRSS:")))
+
 
 def _used(pid: str) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -41,11 +52,17 @@ def _used(pid: str) -> float:
 
 
 @contextmanager
-def ground(folder: Path, rows: int) -> Iterator[list[Target]]:
-    """The lab with pgbench's tables and a large one, and every way to it."""
+def ground(folder: Path, rows: int, sessions: int) -> Iterator[list[Target]]:
+    """The lab with pgbench's tables and a large one, and every way to it. `sessions`: so many will be idle."""
     write_rules(folder / "rules", "public.pgbench_accounts", ["aid", "abalance"])
     with ExitStack() as running:
-        lab = running.enter_context(Lab(Plan(folder / "lab", rules=folder / "rules")))
+        plan = Plan(
+            folder / "lab",
+            rules=folder / "rules",
+            settings=(f"limits.sessions={sessions + _LOGINS}",),
+            postgres_settings={"max_connections": str(sessions + 3 * _LOGINS)},
+        )
+        lab = running.enter_context(Lab(plan))
         port = str(lab.postgres.port)
         direct = {
             "PGHOST": "localhost",
@@ -57,12 +74,15 @@ def ground(folder: Path, rows: int) -> Iterator[list[Target]]:
         fill(lab, rows)
         bouncer = running.enter_context(_pgbouncer(folder, lab.postgres.port))
         always = running.enter_context(second_proxy(lab, folder / "always", "audit.sync=always"))
+        workers = running.enter_context(second_proxy(lab, folder / "workers", "listen.workers=2"))
         guarded = {**lab.environment(_USER), "PGGSSENCMODE": "disable"}
         yield [
             Target("direct", direct),
             Target("pgbouncer", {**direct, "PGPORT": str(bouncer[0])}, bouncer[1]),
             Target("pgguard", guarded, lab.proxy.pid),
             Target("pgguard always", {**guarded, "PGPORT": str(always.port)}, always.pid),
+            Target(GSS, {**guarded, "PGGSSENCMODE": "require"}, lab.proxy.pid),
+            Target(WORKERS, {**guarded, "PGPORT": str(workers.port)}, workers.pid),
         ]
 
 
