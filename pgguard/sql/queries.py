@@ -437,8 +437,8 @@ class _Version(Item):
 def _merge(node: ast.MergeStmt, level: Level) -> Columns:
     _with(node.withClause, level)
     item = _target(node.relation, level)
-    if all(clause.commandType == CmdType.CMD_NOTHING for clause in node.mergeWhenClauses or ()):
-        item.select()  # a target that no action writes is read
+    if any(clause.commandType == CmdType.CMD_NOTHING for clause in node.mergeWhenClauses or ()):
+        item.select()  # PostgreSQL source, transformMergeStmt: an action that does nothing needs SELECT
     add_from([node.sourceRelation], level)
     condition(node.joinCondition, level)
     for clause in node.mergeWhenClauses or ():

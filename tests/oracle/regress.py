@@ -126,7 +126,9 @@ class Run:
             self._oracle.look_up()
             self._oracle_stale = False
         with self._oracle.connection.transaction(force_rollback=True):
-            self._oracle.connection.execute("set local client_min_messages = log; set local debug_print_parse = on")
+            self._oracle.connection.execute(
+                "set local client_min_messages = log; set local debug_pretty_print = off; set local debug_print_parse = on"
+            )
             try:
                 theirs = self._oracle.ask(statement)
             except psycopg.Error as error:

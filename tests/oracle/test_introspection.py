@@ -2,7 +2,8 @@
 
 The files beside this hold what the clients sent to PostgreSQL 15: psql 15 with each command of its family, plain and with
 `+`; psycopg 3.3, asyncpg 0.31, SQLAlchemy 2.1 (every method of its Inspector) and pgjdbc 42.7 (DatabaseMetaData,
-ResultSetMetaData and the settings of a connection). npgsql.sql reads what npgsql's type loading reads, in words of ours.
+ResultSetMetaData and the settings of a connection). pg_dump.sql holds what pg_dump 15 asks, each shape of query once;
+it also locks and reads every table, which no baseline allows. npgsql.sql reads what npgsql's type loading reads, in words of ours.
 """
 
 from pathlib import Path

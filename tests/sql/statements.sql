@@ -452,3 +452,4 @@ select (select text from cast(1 as text)) from named
 select (select int4 from named()) from named
 select (select named from named()) from app.named t
 insert into circles (c1, c2) values ('<(0,0),1>', 'x') on conflict on constraint circles_c1_c2_excl do nothing
+merge into base t using orders o on o.status = 'x' when matched then do nothing when not matched then insert (note) values (o.status)
