@@ -177,14 +177,17 @@ class Approval:
     def _judge_anew(self, request: Request, names: Names) -> Flow:
         """Decide, and where people must be asked, decide again when they have answered."""
         granted: Grant | None = None
+        drained = request.quiet or request.steady
         while True:
             judged = yield from self._decide(request, names)
             if isinstance(judged, Refuse):
                 return judged
             if not self._waits(request, judged):
                 return (yield from self._conclude(request, judged))
-            if self._holding.coverage.within_transaction and not (request.quiet or request.steady):
-                yield Ask()  # what is in flight may end the transaction
+            if self._holding.coverage.within_transaction and not drained:
+                yield Ask()  # what is in flight may end the transaction, and take long
+                drained = True
+                continue
             needed, used = self._holding.needed(request, names, judged)
             if granted is not None and self._holding.good(granted, judged, needed):
                 return (yield from self._conclude(request, judged, granted))

@@ -248,3 +248,17 @@ async def test_a_look_that_breaks_is_a_failure_and_the_next_one_is_made(own_slap
     assert "UnicodeEncodeError" in (directory.error or "")
     assert (await directory.watch("whole")).found
     assert directory.error is None
+
+
+async def test_looks_come_with_jitter_and_less_often_while_they_fail(people_file: Path):
+    """The looks of many proxies do not fall together, and a sick server is left alone, but not for long."""
+    directory = Directory(DirectorySettings(kind="static", path=people_file, refresh=2.0), lambda: 0.0)
+
+    def pauses(failures: int) -> list[float]:
+        directory._failures = failures
+        return sorted(directory._pause() for _ in range(200))
+
+    assert 1.8 <= pauses(0)[0] < 1.95
+    assert 2.05 < pauses(0)[-1] <= 2.2
+    assert 7.2 <= pauses(2)[0] < pauses(2)[-1] <= 8.8
+    assert 13.5 <= pauses(50)[0] < pauses(50)[-1] <= 16.5

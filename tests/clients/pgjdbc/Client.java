@@ -22,7 +22,10 @@ import org.postgresql.PGConnection;
 import org.postgresql.jdbc.PreferQueryMode;
 import org.postgresql.largeobject.LargeObject;
 
-/** pgjdbc with tickets by JAAS, as its users use it; each check on a fresh connection, named in PG* variables. */
+/**
+ * pgjdbc with tickets by JAAS, as its users use it; each check on a fresh connection, named in PG* variables. The
+ * arguments name the checks; without any all are run.
+ */
 final class Client {
     private static final String REFUSED = "set pgguard.principal = 'somebody'";
     private static final String[] QUERY_MODES = {"simple", "extended", "extendedForPrepared", "extendedCacheEverything"};
@@ -52,6 +55,10 @@ final class Client {
         checks.put("OUT parameters", Client::outParameters);
         checks.put("metadata", Client::metadata);
         checks.put("several statements and results", Client::severalResults);
+        checks.put("all metadata", Client::allMetadata);
+        if (words.length > 0) {
+            checks.keySet().retainAll(Arrays.asList(words));
+        }
         int passed = 0;
         int failed = 0;
         for (String mode : QUERY_MODES) {
@@ -314,6 +321,43 @@ final class Client {
         try (ResultSet functions = metadata.getFunctions(null, "pg_catalog", "lower")) {
             want(functions.next(), true);
         }
+    }
+
+    /** What a tool asks that shows a database: no more than the catalogs is needed for it. */
+    private static void allMetadata(Connection connection) throws Exception {
+        var metadata = connection.getMetaData();
+        String schema = "public";
+        ResultSet[] answers = {
+            metadata.getSchemas(), metadata.getCatalogs(), metadata.getTableTypes(), metadata.getTypeInfo(),
+            metadata.getTables(null, schema, "%", null), metadata.getTables(null, null, "%", new String[] {"VIEW"}),
+            metadata.getColumns(null, schema, "%", "%"), metadata.getPrimaryKeys(null, schema, "things"),
+            metadata.getIndexInfo(null, schema, "things", false, true), metadata.getImportedKeys(null, schema, "things"),
+            metadata.getExportedKeys(null, schema, "owners"),
+            metadata.getCrossReference(null, schema, "owners", null, schema, "things"),
+            metadata.getProcedures(null, null, "%"), metadata.getProcedureColumns(null, null, "%", "%"),
+            metadata.getFunctions(null, null, "%"), metadata.getFunctionColumns(null, schema, "%", "%"),
+            metadata.getUDTs(null, schema, "%", null), metadata.getTablePrivileges(null, schema, "%"),
+            metadata.getColumnPrivileges(null, schema, "pg_class", "%"), metadata.getClientInfoProperties(),
+            metadata.getBestRowIdentifier(null, schema, "things", 0, true),
+            metadata.getVersionColumns(null, schema, "things"),
+        };
+        for (ResultSet answer : answers) {
+            while (answer.next()) {
+                answer.getString(1);
+            }
+        }
+        want(metadata.getMaxColumnNameLength() > 0 && metadata.getMaxIndexLength() >= 0, true);
+        want(metadata.getSQLKeywords().isEmpty(), false);
+        try (Statement statement = connection.createStatement();
+                ResultSet rows = statement.executeQuery("select relname, oid from pg_catalog.pg_class")) {
+            want(rows.getMetaData().getTableName(1), "pg_class");
+            want(rows.getMetaData().isAutoIncrement(2), false);
+            rows.getMetaData().isNullable(1);
+        }
+        connection.setReadOnly(true);
+        connection.setTransactionIsolation(Connection.TRANSACTION_SERIALIZABLE);
+        want(connection.getTransactionIsolation(), Connection.TRANSACTION_SERIALIZABLE);
+        want(connection.isValid(5), true);
     }
 
     private static void severalResults(Connection connection) throws Exception {
