@@ -2,6 +2,7 @@
 
 import json
 import queue
+import time
 
 import psycopg
 import pytest
@@ -186,3 +187,26 @@ def _in_a_pipeline(session: psycopg.Connection, *texts: str) -> None:
         for text in texts:
             session.execute(text)
             pipeline.sync()
+
+
+def test_a_group_that_is_lost_while_a_pipeline_runs_on_counts_no_more(asking: Asking):
+    """What waits behind a statement that runs is decided by the groups of then, whatever an approval reaches."""
+    asking.do("begin")
+    _approved(asking, _INSERT.format(1))
+    texts = "select count(*) from pg_catalog.pg_ts_dict", _INSERT.format(2)
+    asking._pool.submit(asking.session.execute, texts[1], prepare=True).result(20)
+    asking.do(
+        "select count(*) from pg_catalog.pg_ts_parser"
+    )  # the settings are known again: nothing but what the approval reaches waits below
+    with psycopg.connect(asking.lab.postgres.dsn("shop")) as locking:
+        locking.execute("lock table pg_catalog.pg_ts_dict")
+        waits = asking.beside(_in_a_pipeline, asking.session, *texts)
+        for _ in range(200):
+            if asking.lab.postgres.run("select count(*) from pg_locks where not granted") != "0\n":
+                break
+            time.sleep(0.05)  # the database tells no event of ours
+        with asking.outside("bob", "writers"):
+            locking.rollback()
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="orders"):
+                waits.result(20)
+    asking.do("rollback")
