@@ -17,7 +17,7 @@ from pgguard.model.control import Transaction
 from pgguard.model.facts import Facts
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql.catalog import Catalog, Relation
-from pgguard.sql.environment import Budget, Environment, Opaque, Settings, TooComplex, Unresolved
+from pgguard.sql.environment import Budget, Environment, Hiding, Opaque, Settings, TooComplex, Unresolved
 from pgguard.sql.functions import constant_text, report
 from pgguard.sql.invoker_views import look_under
 from pgguard.sql.parse import Parsed, SyntaxProblem, parse
@@ -33,6 +33,9 @@ _QUERIES: dict[type, str] = {
     ast.DeleteStmt: "DELETE",
     ast.MergeStmt: "MERGE",
 }
+_VARIANT = 10
+"""What reading a statement once more costs beside its nodes."""
+
 _ESTIMABLE = frozenset(_QUERIES.values()) | {"COPY", "DECLARE CURSOR"}
 
 
@@ -122,12 +125,10 @@ class _Script:
         return Script(statements, self._shareable)
 
     def _facts(self, parsed: Parsed) -> Facts:
-        env = Environment(self._catalog, self._settings, parsed.text, self._budget, self._voids)
+        env = Environment(self._catalog, self._settings, parsed.text, self._budget, voids=self._voids)
         shape = shape_of(parsed.tree)
         try:
-            kind = _collect(parsed.tree, env)
-            _tell_voids_apart(env)
-            look_under(env)
+            kind = _read(parsed.tree, env)
         except Opaque as opaque:
             facts = _opaque_facts(_tag(parsed.tree), str(opaque), shape, env.accesses)
         except Unresolved:
@@ -146,6 +147,8 @@ class _Script:
                 estimable=kind in _ESTIMABLE,
                 reads_only=kind in {"SELECT", "SHOW"},
             )
+        if env.hiding and facts.opaque is None:
+            facts = self._with_hidden(parsed, facts, env.hiding)
         plain = facts.kind in _QUERIES.values() and facts.control is None and facts.opaque is None
         self._shareable = self._shareable and plain and not env.reads_constants
         if self._doubt is not None and facts.needs_settings:
@@ -153,6 +156,36 @@ class _Script:
         if len(self._parsed) > 1:
             self._apply(parsed.tree, facts)
         return facts
+
+    def _with_hidden(self, parsed: Parsed, facts: Facts, hiding: set[Hiding]) -> Facts:
+        """With what it does where something is gone that hides another of its name.
+
+        Somebody who may drop or rename it can do so while the statement waits for a lock that they hold: the database
+        looks the name up again then, long after it was judged.
+        """
+        accesses = dict.fromkeys(facts.accesses)
+        known, tried = set(hiding), {frozenset[Hiding]()}
+        waiting = [frozenset({one}) for one in hiding]
+        while waiting:
+            pulled = waiting.pop()
+            if pulled in tried:
+                continue
+            tried.add(pulled)
+            self._budget.spend(_VARIANT)
+            env = Environment(
+                self._catalog, self._settings, parsed.text, self._budget, voids=self._voids, pulled=pulled
+            )
+            try:
+                _read(parsed.tree, env)
+            except Opaque as opaque:
+                return _opaque_facts(facts.kind, str(opaque), facts.shape, tuple(accesses))
+            except Unresolved:
+                pass  # the database would refuse it; what it may do with more of them gone is tried below
+            else:
+                accesses |= dict.fromkeys(env.accesses)
+            known |= env.hiding
+            waiting += [pulled | {one} for one in known - pulled]
+        return msgspec.structs.replace(facts, accesses=tuple(accesses))
 
     def _apply(self, tree: Any, facts: Facts) -> None:
         """What the later statements of the string will see."""
@@ -235,6 +268,14 @@ def _collect(tree: Any, env: Environment) -> str:
     if collector is None:
         raise Opaque(f"a statement of kind {type(tree).__name__} is not understood")
     return collector(tree, env)
+
+
+def _read(tree: Any, env: Environment) -> str:
+    """Gather all that a statement does. Returns its kind. Raises Unresolved, Opaque."""
+    kind = _collect(tree, env)
+    _tell_voids_apart(env)
+    look_under(env)
+    return kind
 
 
 def _tell_voids_apart(env: Environment) -> None:

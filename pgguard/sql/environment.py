@@ -5,7 +5,7 @@ they cannot see through raises Opaque, what they cannot resolve raises Unresolve
 # INVARIANT: a node that no collector knows is Opaque; nothing is passed over.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from pglast import ast
@@ -73,19 +73,28 @@ class Unresolved(Exception):  # noqa: N818  # it says what is the case
         self.hint = hint
 
 
+Hiding = tuple[str, str, str]
+"""An object whose name, found by the search_path, hides that of another: what it is, its schema and its name."""
+
+_STAYS = "pg_catalog"
+
+
 class Environment:
     """See the module. `text` is the statement's own text, for controls that need a slice of it.
 
-    `voids`: the parameters that the client declares as of type void.
+    `voids`: the parameters that the client declares as of type void. `pulled`: objects that the search_path does not
+    find, since somebody may take them away (analyze.py).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a statement's facts depend on
         self,
         catalog: Catalog,
         settings: Settings,
         text: str,
         budget: Budget,
+        *,
         voids: frozenset[int] = frozenset(),
+        pulled: frozenset[Hiding] = frozenset(),
     ) -> None:
         self.catalog = catalog
         self.settings = settings
@@ -98,6 +107,9 @@ class Environment:
         """Parameters that calls are given."""
         self.mixes_void = False
         """Something of type void stands where a parameter may take its type from it."""
+        self._pulled = pulled
+        self.hiding: set[Hiding] = set()
+        """What was found by the search_path and hides something else."""
         self.needs_settings = False
         self.unsettles = False
         self.changes_catalog = False
@@ -148,11 +160,19 @@ class Environment:
         if schema is not None:
             return self.catalog.relation(schema, name)
         self.needs_settings = True
-        for place in self.settings.search_path:
-            found = self.catalog.relation(place, name)
-            if found is not None:
-                return found
-        return None
+        places = [s for s in self.settings.search_path if self.catalog.relation(s, name) is not None]
+        places = self.reachable("relation", places, name)
+        return self.catalog.relation(places[0], name) if places else None
+
+    def reachable(self, what: str, schemas: Sequence[str], name: str) -> list[str]:
+        """Of the schemas that have something of this name, in the order of the search_path, those where it is found.
+
+        The session's own temporary objects and PostgreSQL's are taken away by nobody else.
+        """
+        found = [schema for schema in schemas if (what, schema, name) not in self._pulled]
+        if len(found) > 1 and found[0] != _STAYS and not found[0].startswith("pg_temp"):
+            self.hiding.add((what, found[0], name))
+        return found
 
     def relation_access(  # the parts of one access
         self,

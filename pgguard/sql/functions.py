@@ -12,7 +12,7 @@ from pglast import ast
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql import types
-from pgguard.sql.catalog import Function, Operator
+from pgguard.sql.catalog import Catalog, Function, Operator
 from pgguard.sql.environment import Environment, Unresolved
 from pgguard.sql.overloads import Candidate, choose
 from pgguard.sql.special_functions import BESIDES, SPECIAL_FUNCTIONS, Special
@@ -105,23 +105,43 @@ def call(env: Environment, called: Call) -> list[Candidate]:
     named = tuple(a.name if isinstance(a, ast.NamedArgExpr) else "" for a in called.arguments)
     ranks = tuple(_ranks(env, called.parts).items())
     key = ("()", called.parts[-1], given, named, called.variadic, called.procedure, ranks)
-    possible, found = env.catalog.chosen(key, lambda: _chosen(env, called, given))
+    possible, found, behind = env.catalog.chosen(key, lambda: _chosen(env, called, given))
     if _is_cast(env, called, given, found):
         return []
     if not possible:
         raise _no_function(env, called, given)
     found = found or possible  # the database will refuse it; or the types were read wrongly here
-    env.budget.spend(len(found))
-    for candidate in found:
+    reported = (*found, *behind)
+    env.budget.spend(len(reported))
+    for candidate in reported:
         assert isinstance(candidate.target, Function)
         report(env, candidate.target, called.arguments)
     _convert_arguments(env, found, given)
     return found
 
 
-def _chosen(env: Environment, called: Call, given: Sequence[int]) -> tuple[list[Candidate], list[Candidate]]:
+def _behind(
+    catalog: Catalog, possible: Sequence[Candidate], found: Sequence[Candidate], given: Sequence[int]
+) -> list[Candidate]:
+    """What the database would pick next where those that are found are dropped while it waits for a lock (analyze.py).
+
+    PostgreSQL's own are dropped by nobody. What is picked next in the same schema is of the same hands, and left out.
+    """
+    behind: list[Candidate] = []
+    left, picked, first = list(possible), list(found), {c.target.schema for c in found}
+    while picked and any(c.target.schema != _BUILT_IN for c in picked) and len({c.target.schema for c in left}) > 1:
+        left = [c for c in left if c not in picked]
+        picked = choose(catalog, left, given) if left else []
+        behind += (c for c in picked if c.target.schema not in first)
+    return behind
+
+
+def _chosen(
+    env: Environment, called: Call, given: Sequence[int]
+) -> tuple[list[Candidate], list[Candidate], list[Candidate]]:
     possible = candidates(env, called)
-    return possible, choose(env.catalog, possible, given) if possible else []
+    found = choose(env.catalog, possible, given) if possible else []
+    return possible, found, _behind(env.catalog, possible, found, given)
 
 
 def result_of(env: Environment, found: Sequence[Candidate], given: Sequence[int]) -> int:
@@ -309,7 +329,8 @@ def _picked(env: Environment, name: str, ranks: Mapping[str, int], given: Sequen
         if o.schema in ranks and (o.left != 0) == (len(given) > 1)
     ]
     found = _exact_by_other(env, possible, given) or choose(env.catalog, possible, given) or possible
-    users = {c.target.function for c in found if isinstance(c.target, Operator) and c.target.function[0] != _BUILT_IN}
+    reached = (*found, *_behind(env.catalog, possible, found, given))
+    users = {c.target.function for c in reached if isinstance(c.target, Operator) and c.target.function[0] != _BUILT_IN}
     return _Picked(tuple(found), tuple(users), result_of(env, found, given))
 
 

@@ -56,7 +56,9 @@ def _look_up(env: Environment, parts: Sequence[str]) -> Type | None:
     if len(parts) > 1:
         return env.catalog.type(parts[-2], name)
     env.needs_settings = True
-    return next((t for s in env.settings.search_path if (t := env.catalog.type(s, name)) is not None), None)
+    places = [s for s in env.settings.search_path if env.catalog.has_type(s, name)]
+    places = env.reachable("type", places, name)
+    return env.catalog.type(places[0], name) if places else None
 
 
 def named_by(env: Environment, parts: Sequence[str]) -> int | None:

@@ -12,7 +12,7 @@ from pgguard.model.sqlstate import SqlState
 from pgguard.sql import analyze as analysis
 from pgguard.sql import expressions
 from pgguard.sql.analyze import Refused, Script, analyze
-from pgguard.sql.catalog import Catalog
+from pgguard.sql.catalog import Catalog, Relation
 from pgguard.sql.environment import Budget, Environment, Opaque, Settings
 from pgguard.sql.level import Level
 from pgguard.sql.queries import collect
@@ -293,3 +293,21 @@ def test_a_parameter_that_may_be_void_makes_a_statement_opaque(text: str, catalo
     found = analyze(text, catalog, SETTINGS)
     assert isinstance(found, Script)
     assert found.statements[0].opaque is not None
+
+
+def test_a_name_that_hides_another_is_each_of_them(catalog: Catalog) -> None:
+    """Whoever may drop what hides the other can do so while the statement waits for their lock (tests/hostile)."""
+    mine = Relation("near", "customers", "r", ("id", "name", "own"))
+    both = catalog.overlaid([mine])
+    path = Settings(("pg_catalog", "near", *(s for s in SETTINGS.search_path if s != "pg_catalog")))
+    hidden = next(s for s in SETTINGS.search_path if catalog.relation(s, "customers") is not None)
+
+    def touched(text: str) -> set[tuple[str | None, tuple[str, ...] | None]]:
+        found = analyze(text, both, path)
+        assert not isinstance(found, Refused)
+        return {(a.object.schema, a.columns) for a in found.statements[0].accesses}
+
+    assert touched("select id from customers") == {("near", ("id",)), (hidden, ("id",))}
+    assert touched("select own from customers") == {("near", ("own",))}  # the other has no such column
+    assert touched("select id from near.customers") == {("near", ("id",))}
+    assert touched("delete from customers") == {("near", None), (hidden, None)}
