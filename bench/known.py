@@ -51,11 +51,7 @@ TEXT = b"select name from sales.customers where id = $1"
 _ROW = ('["pg_catalog","public"]', "alice", "alice", "on", "UTF8", None, "off", "0", "public")
 READY = backend.ready_for_query(b"I")
 STATE = (
-    b"3\0\0\0\x041\0\0\0\x042\0\0\0\4"
-    + backend.data_row(_ROW)
-    + backend.command_complete("SELECT 1")
-    + b"3\0\0\0\4" * 2
-    + READY
+    b"1\0\0\0\x042\0\0\0\4" + backend.data_row(_ROW) + backend.command_complete("SELECT 1") + b"3\0\0\0\4" * 2 + READY
 )
 ANSWER = b"2\0\0\0\4" + backend.data_row(("Ann",)) + backend.command_complete("SELECT 1") + READY
 PIECE = frontend.bind(b"", b"p", (b"7",)) + frontend.execute(b"") + frontend.sync()
