@@ -197,7 +197,7 @@ def verify(logs: tuple[Path, ...], key_file: Path | None, heads: tuple[str, ...]
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="*.csv, *.parquet")
 @_wanted
 def export(logs: tuple[Path, ...], output: Path, **wanted: str) -> None:
-    """Write decisions as CSV, or as Parquet where pyarrow is installed."""
+    """Write decisions as CSV, or as Parquet (pip install 'pgguard[parquet]')."""
     rows = (_row(record) for record in _read(logs, Wanted(**wanted)) if isinstance(record, DecisionMade))
     write = {".csv": _write_csv, ".parquet": _write_parquet}.get(output.suffix)
     if write is None:
@@ -227,10 +227,10 @@ def _write_csv(output: Path, rows: Iterator[dict[str, str]]) -> None:
 
 def _write_parquet(output: Path, rows: Iterator[dict[str, str]]) -> None:
     try:
-        import pyarrow as pa  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
-        from pyarrow import parquet  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+        import pyarrow as pa  # noqa: PLC0415
+        from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
-        raise click.ClickException("Parquet needs pyarrow; install it, or export to .csv") from error
+        raise click.ClickException("Parquet needs pyarrow: pip install 'pgguard[parquet]'; .csv does not") from error
     schema = pa.schema([(name, pa.string()) for name in _EXPORTED])
     with parquet.ParquetWriter(output, schema) as writer:
         while group := list(islice(rows, _ROW_GROUP)):

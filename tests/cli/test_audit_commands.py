@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from pyarrow import parquet
 
 from pgguard.audit.files import closed_name, compress
 from pgguard.audit.log import AuditLog
@@ -138,8 +139,7 @@ def test_csv_has_every_decision_with_its_quotes_and_commas(log: Path, tmp_path: 
     assert (rows[0]["principal"], rows[0]["address"]) == ("alice@EXAMPLE.COM", "10.0.0.1")
 
 
-def test_parquet_has_the_same_where_pyarrow_is_installed(log: Path, tmp_path: Path):
-    parquet = pytest.importorskip("pyarrow.parquet")
+def test_parquet_has_the_same(log: Path, tmp_path: Path):
     assert run("export", log, "-o", tmp_path / "a.parquet").exit_code == 0
     assert run("export", log, "-o", tmp_path / "a.csv").exit_code == 0
     rows = _rows(tmp_path / "a.csv")
@@ -150,7 +150,7 @@ def test_without_pyarrow_it_is_said_what_to_do(log: Path, tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     told = run("export", log, "-o", tmp_path / "a.parquet")
     assert told.exit_code == 1
-    assert "Parquet needs pyarrow; install it, or export to .csv" in told.output
+    assert "Parquet needs pyarrow: pip install 'pgguard[parquet]'; .csv does not" in told.output
 
 
 @pytest.mark.parametrize(("name", "complaint"), [("a.xlsx", "let it end in .csv"), ("no/where.csv", "No such file")])
