@@ -1,6 +1,7 @@
 """Real servers for all tests: one KDC, one directory and one database a run, each ended with it whatever happens."""
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from pgguard.lab.slapd import Slapd
 
 settings.register_profile("pgguard", deadline=None)  # how long an example takes is the machine's matter
 settings.load_profile("pgguard")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a shell's background jobs ignore it, and so would all they start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
