@@ -27,11 +27,23 @@ class Moment:
 
     def __init__(self, context: Context, facts: Facts, access: Access | None, *, favour: bool) -> None:
         self.context = context
-        self.facts = facts
-        self.access = access
+        self._facts = facts
+        self._access = access
         self.favour = favour
         self.unknown: list[str] = []
         self.wants_estimate = False
+        self.of_statement = False
+        """A condition has looked at the statement, and not at its context alone."""
+
+    @property
+    def facts(self) -> Facts:
+        self.of_statement = True
+        return self._facts
+
+    @property
+    def access(self) -> Access | None:
+        self.of_statement = True
+        return self._access
 
     def cannot_tell(self, why: str) -> None:
         self.unknown.append(why)

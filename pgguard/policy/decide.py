@@ -19,9 +19,9 @@ from pgguard.model.context import Context, Unknown
 from pgguard.model.control import Transaction
 from pgguard.model.decision import AccessDecision, Decision, Effect, HoldRequirement, NearMiss
 from pgguard.model.facts import Facts
-from pgguard.policy.conditions import Moment
+from pgguard.policy.conditions import Condition, Moment
 from pgguard.policy.rule import Mode, Rule
-from pgguard.policy.rule_set import About, RuleSet
+from pgguard.policy.rule_set import Met, RuleSet, meets
 from pgguard.policy.why import why_not
 
 _STRICTER = {Effect.ALLOW: 0, Effect.HOLD: 1, Effect.DENY: 2}
@@ -63,6 +63,8 @@ class _Deciding:
         self._wants_estimate = False
         self._limits: list[int] = []
         self._holds: dict[str, Rule] = {}
+        self._told: dict[tuple[int, bool], tuple[bool | None, Moment]] = {}
+        """What conditions that look at the context alone have told, by the identity of the condition, and `favour`."""
 
     def decide(self, statements: Sequence[Facts]) -> Decision:
         found: list[AccessDecision] = []
@@ -84,23 +86,24 @@ class _Deciding:
         """The kill switch meets statements without accesses too, but what ends a transaction always passes."""
         if not self._rules.kill_switches or (isinstance(facts.control, Transaction) and facts.control.ends):
             return []
-        switches = [rule for rule in self._rules.kill_switches if self._applies(rule, facts, None)]
+        about = ((rule, meets(rule, self._context)) for rule in self._rules.kill_switches)
+        met = [Met(rule, sure is True) for rule, sure in about if sure is not False]
+        switches = self._matching(met, facts, None)
         nothing = Access(Privilege.RUN, Kind.OPAQUE, ObjectName(facts.kind))
         return [_denied(nothing, switches)] if switches else []
 
     def _access(self, facts: Facts, access: Access) -> AccessDecision:
-        about = self._rules.about(access)
-        if access.columns == () and about.columns and access.candidates:
-            return self._any_column(facts, access, about)
-        return self._judge(facts, access, about)
+        if access.columns == () and access.candidates and self._rules.about(access).columns:
+            return self._any_column(facts, access)
+        return self._judge(facts, access)
 
-    def _any_column(self, facts: Facts, access: Access, about: About) -> AccessDecision:
+    def _any_column(self, facts: Facts, access: Access) -> AccessDecision:
         """The privilege on at least one column: as the single column that fares best, with the longest result."""
         limits, holds = self._limits, self._holds
         best: tuple[AccessDecision, list[int], dict[str, Rule]] | None = None
         for column in access.candidates:
             self._limits, self._holds = [], dict(holds)
-            found = self._judge(facts, msgspec.structs.replace(access, columns=(column,)), about)
+            found = self._judge(facts, msgspec.structs.replace(access, columns=(column,)))
             if best is None or _fares(found, self._limits) < _fares(*best[:2]):
                 best = found, self._limits, self._holds
             if best[0].effect is Effect.ALLOW and not best[1]:
@@ -110,67 +113,77 @@ class _Deciding:
         self._limits = [*limits, *own]
         return msgspec.structs.replace(decision, access=access, missing=())
 
-    def _judge(self, facts: Facts, access: Access, about: About) -> AccessDecision:
-        denies = self._matching(about.denies, facts, access)
+    def _judge(self, facts: Facts, access: Access) -> AccessDecision:
+        meeting = self._rules.meeting(access, self._context)
+        denies = self._matching(meeting.denies, facts, access)
         if denies:
             return _denied(access, denies)
-        allows = self._matching(about.allows, facts, access)
+        allows = self._matching(meeting.allows, facts, access)
         missing = _uncovered(access, allows)
         if missing is None or missing:
             allows = self._on_temporary(facts) if access.temporary else []
             if not allows:
-                return AccessDecision(access, Effect.DENY, (), missing or (), self._near(facts, access, about, missing))
+                return AccessDecision(access, Effect.DENY, (), missing or (), self._near(facts, access, missing))
         limits = [rule.max_rows for rule in allows if rule.max_rows is not None]
         if limits and len(limits) == len(allows):
             self._limits.append(max(limits))
-        holds = self._matching(about.holds, facts, access)
+        holds = self._matching(meeting.holds, facts, access)
         if holds:
             self._holds.update((rule.name, rule) for rule in holds)
             return AccessDecision(access, Effect.HOLD, _names(holds), message=_message(holds))
         return AccessDecision(access, Effect.ALLOW, _names(allows))
 
-    def _matching(self, rules: Iterable[Rule], facts: Facts, access: Access) -> list[Rule]:
-        return [rule for rule in rules if self._applies(rule, facts, access)]
+    def _matching(self, met: Iterable[Met], facts: Facts, access: Access | None) -> list[Rule]:
+        return [one.rule for one in met if self._applies(one, facts, access)]
 
     def _on_temporary(self, facts: Facts) -> list[Rule]:
         """Whoever has `temp` on the database may do everything on temporary tables of their own."""
         temp = Access(Privilege.TEMP, Kind.DATABASE, ObjectName(self._context.database))
-        about = self._rules.about(temp)
-        return [] if self._matching(about.denies, facts, temp) else self._matching(about.allows, facts, temp)
+        meeting = self._rules.meeting(temp, self._context)
+        return [] if self._matching(meeting.denies, facts, temp) else self._matching(meeting.allows, facts, temp)
 
-    def _applies(self, rule: Rule, facts: Facts, access: Access | None) -> bool:
-        """Columns, who, database, date and conditions; what is unknown fails closed."""
+    def _applies(self, met: Met, facts: Facts, access: Access | None) -> bool:
+        """What of a rule may differ from one moment to the next: its end and its conditions.
+
+        What is unknown fails closed.
+        """
+        rule = met.rule
         if rule.mode is Mode.OBSERVE and not self._observed:
-            return False
-        if access is not None and not _touches(rule, access):
-            return False
-        if rule.databases is not None and not any(d.matches(self._context.database) for d in rule.databases):
             return False
         if rule.until is not None and self._today() > rule.until:
             return False
-        who = rule.who.matches(self._context)
-        if who is False:
-            return False
+        if rule.condition is None and met.sure:
+            return True
         allow = rule.effect is Effect.ALLOW
-        moment = Moment(self._context, facts, access, favour=allow)
-        found = True if rule.condition is None else rule.condition.holds(moment)
-        if found is False or (found is True and who is True):
+        found, moment = self._ask(rule.condition, facts, access, favour=allow)
+        if found is False or (found is True and met.sure):
             return found
-        self._wants_estimate = self._wants_estimate or (moment.wants_estimate and not (allow and who is None))
+        self._wants_estimate = self._wants_estimate or (moment.wants_estimate and (met.sure or not allow))
         self._unknown += [f'rule "{rule.name}": {why}' for why in moment.unknown]
-        if who is None:
+        if not met.sure:
             self._unknown.append(f'rule "{rule.name}": the directory cannot tell the groups of "{self._context.user}"')
         return not allow
+
+    def _ask(
+        self, condition: Condition | None, facts: Facts, access: Access | None, *, favour: bool
+    ) -> tuple[bool | None, Moment]:
+        """What a condition says, asked once for all rules that share it where it looks at the context alone."""
+        key = id(condition), favour
+        told = self._told.get(key)
+        if told is None:
+            moment = Moment(self._context, facts, access, favour=favour)
+            told = (True if condition is None else condition.holds(moment)), moment
+            if not moment.of_statement:
+                self._told[key] = told
+        return told
 
     def _today(self) -> str:
         return datetime.fromtimestamp(self._context.at, UTC).date().isoformat()
 
-    def _near(
-        self, facts: Facts, access: Access, about: About, missing: tuple[str, ...] | None
-    ) -> tuple[NearMiss, ...]:
+    def _near(self, facts: Facts, access: Access, missing: tuple[str, ...] | None) -> tuple[NearMiss, ...]:
         """The allow rules on this object that do not cover it, and why not: the rules for this very user first."""
         wanted = missing or access.columns or ()
-        rules = sorted(about.allows, key=lambda rule: rule.who.matches(self._context) is not True)
+        rules = sorted(self._rules.about(access).allows, key=lambda rule: rule.who.matches(self._context) is not True)
         found = ((rule.name, self._why_not(rule, facts, access, wanted)) for rule in rules)
         return tuple(NearMiss(name, why) for name, why in found if why is not None)
 
@@ -198,14 +211,6 @@ class _Deciding:
 def _fares(found: AccessDecision, limits: list[int]) -> tuple[int, float]:
     """The less the better: how strict the decision is, then how much its limit takes away."""
     return _STRICTER[found.effect], -min(limits, default=inf)
-
-
-def _touches(rule: Rule, access: Access) -> bool:
-    """Whether the rule is about at least one of the access's columns."""
-    columns = rule.columns
-    if columns is None or access.columns is None:
-        return True
-    return any(columns.has(access, column) for column in access.columns)
 
 
 def _uncovered(access: Access, allows: list[Rule]) -> tuple[str, ...] | None:

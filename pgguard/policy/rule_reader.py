@@ -64,6 +64,8 @@ class RuleReader:
         self._labels = labels
         self._names = names
         self._baseline = baseline
+        self._said: dict[str, Condition | None] = {}
+        """Conditions by what they say: rules that say the same share one, and it is asked once a decision."""
 
     def read(self, node: Node) -> Rule | None:
         mapping = self._reader.mapping(node, "rule")
@@ -252,6 +254,10 @@ class RuleReader:
 
     def _condition(self, mapping: Mapping) -> Condition | None:
         when, unless = mapping.get("when"), mapping.get("unless")
+        said = " unless ".join("" if node is None else canonical(node) for node in (when, unless))
+        return self._said.setdefault(said, self._read_condition(when, unless))
+
+    def _read_condition(self, when: Node | None, unless: Node | None) -> Condition | None:
         found = [] if when is None else [self._conditions.read(when, "when")]
         if unless is not None:
             condition = self._conditions.read(unless, "unless")

@@ -1,10 +1,17 @@
-"""A rule set: the rules in force together, indexed so that an access meets only those that can be about it."""
+"""A rule set: the rules in force together, indexed so that an access meets only those that can be about it.
+
+Theory of operation. What is the same at each decision is found once: which rules are about an object and a privilege
+(`about`), and which of them are also about the columns that are touched, the database and whoever asks (`meeting`).
+What is left to a decision is what may differ from one moment to the next: conditions, and the day a rule ends.
+# INVARIANT: both are remembered by everything that they were found by.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
+from pgguard.model.context import Context
 from pgguard.model.decision import Effect, Redaction
 from pgguard.policy.conditions import Condition
 from pgguard.policy.patterns import NamePattern
@@ -14,6 +21,11 @@ from pgguard.policy.rule import ColumnPattern, Columns, Mode, Rule
 _Key = tuple[Kind, Privilege]
 _REMEMBERED = 20_000
 """Accesses whose rules are remembered; past it all are forgotten, so that no client can grow it without bound."""
+_MET = 10_000
+"""The same of the rules that accesses of people meet."""
+
+_Asker = tuple[str, str, tuple[str, ...] | None, str]
+"""User, principal, groups, database."""
 
 
 class About(msgspec.Struct, frozen=True):
@@ -32,6 +44,21 @@ class About(msgspec.Struct, frozen=True):
             tuple(r for r in rules if r.effect is e) for e in (Effect.ALLOW, Effect.DENY, Effect.HOLD)
         )
         return cls(allows, denies, holds, any(rule.columns is not None for rule in rules))
+
+
+class Met(msgspec.Struct, frozen=True):
+    """A rule that one access of one person meets. `sure`: not so where the directory cannot tell their groups."""
+
+    rule: Rule
+    sure: bool
+
+
+class Meeting(msgspec.Struct, frozen=True):
+    """The rules about one access of one person, by effect, each sorted by name."""
+
+    allows: tuple[Met, ...]
+    denies: tuple[Met, ...]
+    holds: tuple[Met, ...]
 
 
 class RuleSet:
@@ -63,6 +90,8 @@ class RuleSet:
         self._in_schema: dict[_Key, dict[str, list[tuple[NamePattern, Rule]]]] = {}
         self._patterns: dict[_Key, list[tuple[NamePattern, Rule]]] = {}
         self._known: dict[tuple[object, ...], About] = {}
+        self._met: dict[_Asker, dict[Access, Meeting]] = {}
+        self._met_count = 0
         self._any: dict[Privilege, list[Rule]] = {}
         for rule in rules:
             self._index(rule)
@@ -86,6 +115,20 @@ class RuleSet:
         else:
             names = self._literal.setdefault(key, {})
             names.setdefault((schema, pattern.name.literal), []).append((pattern, rule))
+
+    def meeting(self, access: Access, context: Context) -> Meeting:
+        """The rules whose object, privilege, columns, people and database match this access by this person."""
+        asker = context.user, context.principal, context.groups, context.database
+        met = self._met.get(asker)
+        found = None if met is None else met.get(access)
+        if found is None:
+            about = self.about(access)
+            found = Meeting(*(_met(rules, access, context) for rules in (about.allows, about.denies, about.holds)))
+            if self._met_count >= _MET:
+                self._met, self._met_count = {}, 0
+            self._met.setdefault(asker, {})[access] = found
+            self._met_count += 1
+        return found
 
     def about(self, access: Access) -> "About":
         """The rules whose object and privilege match this access."""
@@ -125,3 +168,23 @@ class RuleSet:
         for pattern, rule in self._patterns.get(key, ()):
             if pattern.matches(name.schema, plain, name.arguments):
                 yield rule
+
+
+def _met(rules: Iterable[Rule], access: Access, context: Context) -> tuple[Met, ...]:
+    found = ((rule, meets(rule, context)) for rule in rules if _touches(rule, access))
+    return tuple(Met(rule, sure is True) for rule, sure in found if sure is not False)
+
+
+def meets(rule: Rule, context: Context) -> bool | None:
+    """Whether the rule is about this person in this database; None where the directory cannot tell their groups."""
+    if rule.databases is not None and not any(pattern.matches(context.database) for pattern in rule.databases):
+        return False
+    return rule.who.matches(context)
+
+
+def _touches(rule: Rule, access: Access) -> bool:
+    """Whether the rule is about at least one of the access's columns."""
+    columns = rule.columns
+    if columns is None or access.columns is None:
+        return True
+    return any(columns.has(access, column) for column in access.columns)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgguard.model.access import Access
+from pgguard.model.access import Access, Where
 from pgguard.model.context import Unknown
 from pgguard.model.decision import Decision
 
@@ -19,6 +19,8 @@ _CONDITIONS = (
     "unless: {transaction: {block: true}}",
     'when: {estimated_rows: "> 10"}',
     "when: {state: {p: true}}",
+    "when: {state: {p: 1}}",
+    "when: {statement: {where: present}}",
     "when: {from: 10.0.0.0/8}",
 )
 _TOP = "probes: {p: {file: /f, every: 1s}}"
@@ -107,3 +109,39 @@ def test_a_statement_is_as_strict_as_its_strictest_access(texts, reads, context)
     whole = _decide(rules, reads, context)
     each = [_decide(rules, [read], context).effect for read in reads]
     assert whole.effect == max(each, key=_STRICTNESS.__getitem__, default="allow")
+
+
+@given(st.lists(rule_texts(), min_size=1, max_size=6), st.lists(accesses(), min_size=1, max_size=3), st.data())
+def test_what_was_decided_before_changes_nothing(texts, reads, data):
+    """A rule set remembers which rules accesses meet, and a decision what conditions told: by all that it hangs on."""
+    rules = _named(texts)
+    asked_before = one_of(*rules, top=_TOP)
+    for context in data.draw(st.lists(contexts, min_size=2, max_size=5)):
+        assert decision(asked_before, *reads, **context) == _decide(rules, reads, context)
+
+
+def test_a_rule_set_that_was_asked_by_one_answers_another_anew():
+    """What is remembered of the rules that an access meets is of that user, these groups, this principal and database."""
+    rules = one_of(
+        rule("allow: select", "sales.orders", "database: shop", name="a", who="{group: analysts, not: {user: eve}}"),
+        rule("deny: select", "sales.orders", name="b", who='{principal: "*@EVIL.COM"}'),
+    )
+    asked = ({}, {"groups": ()}, {"groups": None}, {"user": "eve"}, {"principal": "alice@EVIL.COM"}, {"database": "x"})
+    for _ in range(2):
+        found = [str(decision(rules, access(), **{"groups": ("analysts",), **one}).effect) for one in asked]
+        assert found == ["allow", "deny", "deny", "deny", "deny", "deny"]
+
+
+def test_a_condition_that_looks_at_the_statement_is_asked_for_each_of_its_accesses():
+    """Rules that say the same share a condition; what it told of one access is not what it tells of the next."""
+    absent, present = (
+        access("delete", name, where=Where(present=p)) for name, p in (("sales.a", False), ("sales.b", True))
+    )
+    when = "when: {statement: {where: absent}}"
+    rules = one_of(
+        rule("allow: delete", "'sales.*'", name="a"),
+        rule("deny: delete", "sales.a", when, name="b"),
+        rule("deny: delete", "sales.b", when, name="c"),
+    )
+    for order in ((absent, present), (present, absent)):
+        assert decision(rules, *order).rules == ("b",)

@@ -43,6 +43,13 @@ def test_all_errors_of_all_files_are_told_at_once_in_order():
     ]
 
 
+def test_the_same_wrong_condition_is_told_of_at_each_of_its_places():
+    """Rules that say the same share a condition: a mistake that is made twice is two to mend all the same."""
+    wrong = rule("allow: select", "sales.orders", "when: {hours: '25:00-26:00'}")
+    told = errors_of(f"rules:\n  - {wrong}\n  - {wrong.replace('name: r', 'name: s')}".encode())
+    assert [problem.partition(": ")[0].rpartition(":")[0] for problem in told] == ["0.yaml:2", "0.yaml:3"]
+
+
 def test_definitions_are_unique_over_all_files():
     one = b"conditions: {a: {days: mon}}"
     assert errors_of(one, one) == ['1.yaml:1:14: conditions: "a" is defined twice; the first is at 0.yaml:1:14']
