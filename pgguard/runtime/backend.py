@@ -20,6 +20,7 @@ from pgguard.wire.framing import Message, ProtocolViolation
 _log = logging.getLogger(__name__)
 
 _HEADER = 5
+_KNOWN = frozenset(map(int, Backend))
 _READ_ONLY = {("in_hot_standby", "on"), ("default_transaction_read_only", "on")}
 """What a database that takes no writes reports at login (PostgreSQL docs, section 55.2.7; from 14 on)."""
 
@@ -76,8 +77,12 @@ class Databases:
             gss = None if self._settings.keytab is None else Initiator(self._settings, host)
             login = ServerLogin(user, self._password(), encrypted=self.tls is not None, gss=gss)
             while not login.ready:
-                # off the event loop: SCRAM computes for milliseconds, and GSSAPI may ask the KDC
-                answer = await asyncio.to_thread(login.receive, await _read_message(endpoint))
+                message = await _read_message(endpoint)
+                if message.type == Backend.AUTHENTICATION:
+                    # off the event loop: SCRAM computes for milliseconds, and GSSAPI may ask the KDC
+                    answer = await asyncio.to_thread(login.receive, message)
+                else:
+                    answer = login.receive(message)
                 if answer:
                     endpoint.write(answer)
             if self._settings.session == "read-write" and _READ_ONLY & login.parameters.items():
@@ -137,7 +142,7 @@ async def _encrypt(endpoint: Endpoint, tls: ssl.SSLContext, host: str) -> None:
 
 async def _read_message(endpoint: Endpoint) -> Message:
     header = await endpoint.peek(_HEADER)
-    if header[0] not in frozenset(Backend):
+    if header[0] not in _KNOWN:
         raise ProtocolViolation("the server does not speak PostgreSQL's protocol")
     length = int.from_bytes(header[1:], "big")
     if not 4 <= length <= 1 << 20:
