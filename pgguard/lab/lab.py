@@ -170,13 +170,13 @@ class Lab:
             self.postgres.run(f"create database {quote_identifier(database)}")
         for path in self.plan.sql or (SHOP_SCHEMA,):
             self.postgres.run_file(path.absolute(), database)
-        wanted = [self.plan.db_role] if self.plan.db_role else list(self.people.users)
-        for role in wanted:
-            if not self.postgres.has_role(role):
-                self.postgres.run(f"create role {quote_identifier(role)} login superuser")
-        if not self.postgres.has_role(_SERVICE_ROLE):
+        there = self.postgres.roles()
+        wanted = {self.plan.db_role} if self.plan.db_role else set(self.people.users)
+        new = [f"create role {quote_identifier(role)} login superuser" for role in sorted(wanted - there)]
+        if _SERVICE_ROLE not in there:
             rights = "pg_monitor, pg_read_all_data" if self.postgres.version >= 14 else "pg_monitor"
-            self.postgres.run(f"create role {_SERVICE_ROLE} login; grant {rights} to {_SERVICE_ROLE}")
+            new += [f"create role {_SERVICE_ROLE} login", f"grant {rights} to {_SERVICE_ROLE}"]
+        self.postgres.run("".join(f"{one};\n" for one in new))
 
     def _write_config(self) -> None:
         sections: Sections = {

@@ -144,8 +144,8 @@ class Postgres:
     def has_database(self, name: str) -> bool:
         return name in self.run("select datname from pg_database").splitlines()
 
-    def has_role(self, name: str) -> bool:
-        return name in self.run("select rolname from pg_roles").splitlines()
+    def roles(self) -> set[str]:
+        return set(self.run("select rolname from pg_roles").splitlines())
 
     def wait_for_log(self, text: str, *, seconds: float = 10.0) -> None:
         """Return once the server's log contains the text: how a test sees what reached the database."""

@@ -154,6 +154,7 @@ def test_pg_recvlogical(run: Run, replicating: Lab):
     assert dropped.returncode == 0, dropped.stderr
 
 
+@pytest.mark.slow
 def test_pg_receivewal(run: Run, replicating: Lab, tmp_path: Path):
     (tmp_path / "wal").mkdir()
     start = lsn(replicating)

@@ -53,7 +53,10 @@ class Told:
     def all_of(self, statements: list[str], way: str) -> list[list[object]]:
         if "transaction" in way:
             self._connection.execute("begin")
-        return [self.of(statement, way) for statement in statements]
+        told = [self.of(statement, way) for statement in statements]
+        if "transaction" in way:  # its locks on roles, which all databases share, would stop the other's
+            self._connection.execute("rollback")
+        return told
 
     def _result(self, result: pq.abc.PGresult) -> object:
         if result.status == pq.ExecStatus.COPY_OUT:

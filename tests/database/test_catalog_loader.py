@@ -194,6 +194,7 @@ CHANGES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_reading_what_has_changed_gives_what_reading_all_gives(postgres: Postgres, dsn: str) -> None:
     """Whatever the change: an object that is gone, or has another name, hides what the database would find."""
     postgres.run("create database changing template loading")

@@ -137,6 +137,7 @@ async def test_many_changes_at_once_are_few_looks(slapd: Slapd):
         assert 1 <= len(looks) <= 2 + took / 0.2
 
 
+@pytest.mark.slow
 async def test_after_a_restart_of_the_server_it_is_listened_to_again(make_slapd: Callable[..., Slapd]):
     own = make_slapd()
     own.add_user("lasting")

@@ -35,6 +35,7 @@ def _printed(lab: Lab) -> set[bytes]:
     return {line for line in lab.proxy.log.read_bytes().splitlines() if line.startswith(b'{"hash":')}
 
 
+@pytest.mark.slow
 def test_a_stalled_collector_stops_no_statement_and_a_kill_loses_nothing(own_lab: OwnLab):
     metrics = free_port()
     with closing(TcpCollector()) as collector:

@@ -100,6 +100,7 @@ async def test_the_session_ends_when_the_right_to_what_runs_is_lost(sleepers, mo
     assert lab.postgres.run("select count(*) from pg_stat_activity where usename = 'alice'").strip() == "0"
 
 
+@pytest.mark.slow
 async def test_unless_told_otherwise_what_runs_may_end_and_the_next_is_refused(
     sleepers, monkeypatch: pytest.MonkeyPatch
 ):
@@ -116,6 +117,7 @@ async def test_unless_told_otherwise_what_runs_may_end_and_the_next_is_refused(
                     await session.execute("select pg_sleep(0.1)")
 
 
+@pytest.mark.slow
 async def test_a_group_that_nothing_needs_may_go_while_a_statement_runs(sleepers, monkeypatch: pytest.MonkeyPatch):
     lab = sleepers("terminate")
     _as_alice(lab, monkeypatch)
@@ -194,6 +196,7 @@ def test_a_file_of_groups_that_changes_reaches_an_open_session(own_lab: OwnLab, 
             assert "(1 row)" in shown
 
 
+@pytest.mark.slow
 def test_while_nobody_can_tell_who_is_disabled_nothing_runs_and_sessions_stay(own_lab: OwnLab):
     """An account locked a moment before the directory went away could otherwise go on by the rules for everyone."""
     lab = own_lab("directory.refresh=0.1", "directory.max_stale=1", "directory.disabled_filter=(employeeType=locked)")

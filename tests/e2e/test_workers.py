@@ -286,6 +286,7 @@ async def test_all_workers_are_replaced_under_load_and_nobody_is_turned_away(tea
 
 
 @pytest.mark.usefixtures("as_alice")
+@pytest.mark.slow
 async def test_workers_whose_supervisor_is_killed_let_transactions_end_and_then_end_themselves(team: Team):
     workers = team.pids()
     async with _one_on_each(team.lab) as (one, other):

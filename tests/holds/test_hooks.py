@@ -134,6 +134,7 @@ async def test_a_command_gets_it_on_its_standard_input_and_no_shell_reads_its_wo
     assert "KRB5_KTNAME" not in target.read_text()
 
 
+@pytest.mark.slow
 async def test_a_command_that_takes_too_long_is_ended_with_all_that_it_has_started(tmp_path: Path):
     started = tmp_path / "child"
     program = (

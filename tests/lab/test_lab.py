@@ -43,6 +43,7 @@ def _command_line(process: Path) -> str:
         return ""
 
 
+@pytest.mark.slow
 def test_up_tells_how_to_reach_everything_and_down_ends_it(folder: Path, tmp_path: Path):
     sql = tmp_path / "schema.sql"
     sql.write_text("create table t (a int); insert into t values (7);\n")
