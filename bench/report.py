@@ -1,4 +1,4 @@
-"""Measurements as Markdown tables: medians over the rounds, ratios to the other ways."""
+"""Measurements as Markdown: plots and tables of medians over the rounds, and ratios to the other ways."""
 
 from statistics import median
 
@@ -8,7 +8,7 @@ BEGIN, END = "<!-- what ./dev bench measured begins -->\n", "<!-- what ./dev ben
 
 
 def report(measured: list[Measured], grown: list[Measured]) -> str:
-    return f"{_cases(measured)}\n{_growth(grown)}"
+    return f"{_plots(measured)}\n{_cases(measured)}\n{_growth(grown)}"
 
 
 def pasted(page: str, tables: str) -> str:
@@ -18,6 +18,40 @@ def pasted(page: str, tables: str) -> str:
     if not end:
         raise ValueError(f"the page lacks {BEGIN.strip()} or {END.strip()}")
     return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+
+
+def _plots(measured: list[Measured]) -> str:
+    """Of the cases with transactions: the share of the direct throughput, and the processor time of the proxy.
+
+    But for logins: PgBouncer makes none of its own, and would be fourteen times as fast as a direct connection.
+    """
+    timed = (entry["case"] for entry in measured if "p50_us" in entry)
+    cases = dict.fromkeys(case for case in timed if not case.startswith("login"))
+    by_case = {case: [entry for entry in measured if entry["case"] == case] for case in cases}
+    shares, costs = (
+        {way: [figure(own, way) for own in by_case.values()] for way in ("pgguard", "pgbouncer")}
+        for figure in (_share, lambda own, way: _of(own, way, "cpu_us"))
+    )
+    return "\n".join(
+        [
+            _plot("Of the direct throughput", list(cases), shares, ".2f"),
+            _plot("Proxy CPU, µs a transaction", list(cases), costs, ".0f"),
+        ]
+    )
+
+
+def _share(own: list[Measured], way: str) -> float:
+    return _of(own, way, "per_second") / _of(own, "direct", "per_second")
+
+
+def _plot(title: str, cases: list[str], figures: dict[str, list[float]], style: str) -> str:
+    """A chart that Markdown with Mermaid shows."""
+    bars, line = (", ".join(f"{figure:{style}}" for figure in figures[way]) for way in ("pgguard", "pgbouncer"))
+    names = ", ".join(f'"{case}"' for case in cases)
+    return (
+        f'```mermaid\nxychart-beta horizontal\n    title "{title} (bars: pgguard, line: PgBouncer)"\n'
+        f"    x-axis [{names}]\n    bar [{bars}]\n    line [{line}]\n```\n"
+    )
 
 
 def _cases(measured: list[Measured]) -> str:
@@ -33,7 +67,7 @@ def _cases(measured: list[Measured]) -> str:
                 case,
                 target,
                 f"{rate:,.0f}",
-                f"{rate / _of(own, 'direct', 'per_second'):.2f}",
+                f"{_share(own, target):.2f}",
                 f"{rate / _of(own, 'pgbouncer', 'per_second'):.2f}",
                 _added(own, target, "p50_us"),
                 _added(own, target, "p99_us"),

@@ -20,6 +20,8 @@ GROWN = [
 def test_the_tables_are_pasted_in_the_place_of_those_before():
     once = pasted(PAGE, report(MEASURED, GROWN))
     assert "| select | pgguard | 250 | 0.25 | 0.50 | 60 | 0 | 21 |" in once
+    assert 'x-axis ["select"]\n    bar [0.25]\n    line [0.50]' in once
+    assert 'x-axis ["select"]\n    bar [21]\n    line [21]' in once
     assert "| a decision, µs | rules | 10 | 10,000 | 10.0 | 11.0 | 1.10 |" in once
     assert "| KB of memory | sessions |  | 1,000 |  | 17.9 |  |" in once
     assert "tpcb, simple, 1 clients" not in once
