@@ -146,13 +146,16 @@ def test_a_client_that_vanishes_while_it_is_not_read_is_noticed(connect: Connect
 
 def test_a_statement_before_a_goodbye_runs_to_its_end(connect: Connect, open_lab: Lab):
     """The goodbye used to look like a client that vanished: its statement was cancelled."""
-    connection = connect()
-    connection.execute("create table if not exists goodbye (a int)")
-    connection.execute("truncate goodbye")
+    connection, other = connect(), connect()
+    other.execute("create table if not exists goodbye (a int)")
+    other.execute("truncate goodbye")
+    other.execute("select pg_advisory_lock(7)")
     pid = backend_of(connection)
-    connection.pgconn.send_query(b"insert into goodbye select 1 from pg_sleep(0.3)")
-    wait_for(open_lab, f"select wait_event from pg_stat_activity where pid = {pid}", "PgSleep")
+    connection.pgconn.send_query(b"insert into goodbye select 1 from (select pg_advisory_lock(7)) as waited")
+    wait_for(open_lab, f"select wait_event from pg_stat_activity where pid = {pid}", "advisory")
     connection.pgconn.finish()
+    other.execute("select 1")  # pgguard has read the goodbye before
+    other.execute("select pg_advisory_unlock(7)")
     wait_for(open_lab, f"select count(*) from pg_stat_activity where pid = {pid}", "0")
     assert open_lab.postgres.run("select count(*) from goodbye", "shop").strip() == "1"
 
