@@ -9,7 +9,6 @@ docs, section 55.8), and the columns of a key stand in the DETAIL, in every lang
 # INVARIANT: what cannot be read off for certain counts as the whole row.
 """
 
-import re
 from collections.abc import Mapping
 
 from pgguard.model.access import Access, Privilege
@@ -20,7 +19,6 @@ _FOREIGN_KEY_VIOLATION = "23503"
 _OF_KEYS = frozenset({_FOREIGN_KEY_VIOLATION, "23505", "23P01"})
 """Violations that show a key. The others show a row, whose values may look like one."""
 
-_KEY = re.compile(r"\((.*?)\)=\(")
 _ABSENT, _REFERENCED = "is not present in table", "is still referenced from table"
 
 
@@ -42,7 +40,8 @@ def shown_by(fields: Mapping[str, str], catalog: Catalog) -> tuple[Access, ...] 
 
 
 def _columns(fields: Mapping[str, str], relation: Relation) -> tuple[str, ...]:
-    key = _KEY.search(fields.get("D", "")) if fields.get("C") in _OF_KEYS else None
+    # by hand: a regular expression would look from each parenthesis of the values to the end of them
+    key, is_key, _ = fields.get("D", "").partition("(")[2].partition(")=(")
     plain = not any(mark in column for column in relation.columns for mark in ', ()"')
-    named = tuple(key[1].split(", ")) if key is not None and plain else ()
+    named = tuple(key.split(", ")) if is_key and plain and fields.get("C") in _OF_KEYS else ()
     return named if named and set(named) <= set(relation.columns) else relation.columns

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from pglast.parser import ParseError, scan
 
-from pgguard.model.secrecy import speaks_of_secrets
+from pgguard.model.secrecy import has_url_login, speaks_of_secrets
 
 MASK = "'***'"
 """What stands for a secret."""
@@ -36,7 +36,7 @@ _KEEPERS = frozenset({
 })  # fmt: skip
 """Functions that take a password, a key, or what is to be encrypted (PostgreSQL docs, pgcrypto)."""
 
-_CONNECTION_STRING = re.compile(r"(passw(or)?d\s*=)|(://[^\s'@/]*:[^\s'@]*@)", re.IGNORECASE)
+_CONNECTION_STRING = re.compile(r"passw(or)?d\s*=", re.IGNORECASE)
 _SECRET_SETTING = re.compile(r"'([^']*[._])?(passw(or)?d|passphrase|secret|token|api_?key)'", re.IGNORECASE)
 _DOLLARS = re.compile(r"\$(\w*)\$(.*)\$\1\$", re.DOTALL)
 _DEEPEST = 4
@@ -71,7 +71,7 @@ def masked(text: str) -> str:
 
 def tells_login(value: str) -> bool:
     """Whether a string reads like a connection string with a password in it."""
-    return _CONNECTION_STRING.search(value) is not None
+    return _CONNECTION_STRING.search(value) is not None or has_url_login(value)
 
 
 def _secrets(text: str, depth: int) -> Iterator[Span]:
@@ -93,7 +93,7 @@ def _secrets(text: str, depth: int) -> Iterator[Span]:
         elif written == ")" and calls:
             calls.pop()
         if token.name in _STRINGS:
-            secret = _names_secret(before) or any(calls[-1:]) or _CONNECTION_STRING.search(written)
+            secret = _names_secret(before) or any(calls[-1:]) or tells_login(written)
             yield from [Span(token.start, token.end + 1)] if secret else _inside(token.start, written, depth)
         name = written.strip('"').lower()
         if token.name not in {"ASCII_61", "TO", "ASCII_44"}:  # password = 'x', password to 'x', ('app.password', 'x')
