@@ -2,7 +2,9 @@
 
 Theory of operation. Headers are scanned in place; what the client shall see is forwarded in runs of whole buffers,
 rows undecoded. Only messages that end or change something are read: completions, errors, ReadyForQuery. A message that
-is not whole yet waits, but for rows and COPY data, whose parts go on at once, so that a large value is never held.
+is not whole yet waits, but for rows, COPY data and results of function calls, whose parts go on at once, or are dropped
+at once, so that a large value is never held. An error or notice may be as large: the database takes texts of a gigabyte
+into its messages. Of one over a megabyte the beginning is read and told, and the rest is dropped.
 """
 
 import contextlib
@@ -22,11 +24,16 @@ from pgguard.wire import backend
 from pgguard.wire.constants import Backend, Frontend
 from pgguard.wire.framing import Message, ProtocolViolation
 
-_LENGTH = struct.Struct("!I")
-
 _DATA_ROW = int(Backend.DATA_ROW)
 _COPY_DATA = int(Backend.COPY_DATA)
 _ROWS = frozenset({_DATA_ROW, _COPY_DATA})
+_RESULT = int(Backend.FUNCTION_CALL_RESPONSE)
+_TOLD = frozenset({int(Backend.ERROR_RESPONSE), int(Backend.NOTICE_RESPONSE)})
+_LONGEST_TOLD = 1 << 20
+"""Bytes of an error or notice."""
+
+_LONGEST_WHY = 2000
+"""Characters of what the database says of a question that failed: it is recorded, and redacted, as a refusal."""
 _HEADER = 5
 _unpack = struct.Struct("!BI").unpack_from
 """The type and the length of the message that begins there."""
@@ -82,8 +89,12 @@ class Replies:
         self.answers: list[Answer] = []
         self.events: list[Event] = []
         self._output: list[bytes] = []
-        self._tail = b""
+        self._held = bytearray()
+        """The beginning of a message that is to be read, and `_wanted`: how much of it."""
+        self._wanted = 0
         self._passing = 0
+        self._dropping = 0
+        """Bytes of the message under way, which the client sees or not."""
 
     def take_output(self) -> list[bytes]:
         output, self._output = self._output, []
@@ -129,44 +140,72 @@ class Replies:
             if self._passing:
                 self._output.append(data)
                 return
-        if self._tail:
-            data, self._tail = self._tail + data, b""
+        elif self._dropping:
+            dropped = min(self._dropping, len(data))
+            self._dropping -= dropped
+            data = data[dropped:]
+        elif self._held:
+            self._held += data  # joined piece by piece, a large message would be copied as often as it has pieces
+            if len(self._held) < self._wanted:
+                return
+            data, self._held = bytes(self._held), bytearray()
         self._scan(data, start)
 
     def _scan(self, data: bytes, at: int) -> None:
         """Forward `data` in runs; `begin` is where the run starts that has not been forwarded yet."""
-        begin = 0
-        size = len(data)
+        begin, size = 0, len(data)
         while size - at >= _HEADER:
             kind, length = _unpack(data, at)
             end = at + 1 + length
-            if kind in _ROWS:
-                if self._plain_rows:
-                    at = self._pass_rows(data, at)
-                    continue
-                shown = self._row(data, at, min(end, size)) if kind == _DATA_ROW else self._copy_out(end - at)
-                if not shown and end > size:
-                    break
-                if shown and end > size:
-                    self._passing = end - size
-                    at = size
-                    break
-                if not shown:
-                    self._forward(data, begin, at)
-                    begin = end
-                at = end
+            if kind in _ROWS and self._plain_rows:
+                at = self._pass_rows(data, at)
                 continue
-            if end > size:
+            if end > size and self._waits_for_more(kind, size - at):
                 break
-            replacement = self._reply(kind, data[at:end])
+            if kind in _ROWS:
+                shown = self._row(data, at, end) if kind == _DATA_ROW else self._copy_out(end - at)
+                replacement = None if shown else b""
+            elif end > size:
+                replacement = self._begun(kind, data[at:])
+            else:
+                replacement = self._reply(kind, data[at:end])
             if replacement is not None:
                 self._forward(data, begin, at)
                 if replacement:
                     self._output.append(replacement)
-                begin = end
-            at = end
+                begin = min(end, size)
+            if end > size and replacement is None:
+                self._passing = end - size
+            elif end > size:
+                self._dropping = end - size
+            at = min(end, size)
         self._forward(data, begin, at)
-        self._tail = data[at:] if at >= begin else data[begin:]
+        self._hold(data[at:])
+
+    def _waits_for_more(self, kind: int, here: int) -> bool:
+        """Whether of a message that is not whole more than what is `here` must come before it can be dealt with."""
+        if kind in _ROWS:
+            head = self.expected.head
+            return head is not None and head.hidden  # it answers a question of pgguard's own
+        return kind != _RESULT and (kind not in _TOLD or here < _LONGEST_TOLD)
+
+    def _begun(self, kind: int, beginning: bytes) -> bytes | None:
+        """What of a message goes on whose rest nobody waits for; as of `_reply`."""
+        if kind == _RESULT:
+            return self._as_head()
+        told = backend.cut_short(beginning)
+        replacement = self._reply(kind, told)
+        return told if replacement is None else replacement
+
+    def _hold(self, rest: bytes) -> None:
+        """Keep the beginning of a message until it can be dealt with."""
+        if not rest:
+            return
+        self._held += rest
+        self._wanted = _HEADER
+        if len(rest) >= _HEADER:
+            kind, length = _unpack(rest)
+            self._wanted = min(1 + length, _LONGEST_TOLD) if kind in _TOLD else 1 + length
 
     @property
     def _plain_rows(self) -> bool:
@@ -204,9 +243,8 @@ class Replies:
         if head is None:
             return True
         if head.hidden:
-            if at + 1 + _LENGTH.unpack_from(data, at + 1)[0] <= end:
-                row = backend.read_data_row(data[at:end])
-                head.gathered.append(tuple(None if v is None else v.decode("utf-8", "replace") for v in row))
+            row = backend.read_data_row(data[at:end])
+            head.gathered.append(tuple(None if v is None else v.decode("utf-8", "replace") for v in row))
             return False
         return self._counted(head)
 
@@ -260,13 +298,12 @@ class Replies:
     def _closed(self, raw: bytes) -> bytes | None:
         del raw
         entry = self._pop(_CLOSE)
-        if entry.hidden:
-            return b""
+        # also of pgguard's own: a client that has given its question's name to a statement has it no more
         if entry.closes_portal:
             self.names.close_portal(entry.name)
         else:
             self.names.close_statement(entry.name)
-        return None
+        return b"" if entry.hidden else None
 
     def _described(self, raw: bytes) -> bytes | None:
         del raw
@@ -397,7 +434,7 @@ class Replies:
             replacement = b"" if head.hidden else refusing.refusal_error(head.poison.refusal)
         elif head.hidden:
             self.question_failed = True
-            self.answers.append(Failed(sqlstate, fields.get("M", "")))
+            self.answers.append(Failed(sqlstate, fields.get("M", "")[:_LONGEST_WHY]))
         else:
             if head.cut and sqlstate == _QUERY_CANCELED:
                 sqlstate = _TOO_MANY

@@ -30,6 +30,18 @@ def read_fields(raw: bytes) -> dict[str, str]:
     return fields
 
 
+def cut_short(beginning: bytes) -> bytes:
+    """A whole ErrorResponse or NoticeResponse of one that is not whole: the field that is under way ends with it."""
+    fields: dict[str, str] = {}
+    at = 5
+    while at < len(beginning) and (code := beginning[at]):
+        end = beginning.find(b"\0", at + 1)
+        end = len(beginning) if end < 0 else end
+        fields[chr(code)] = beginning[at + 1 : end].decode("utf-8", "replace")
+        at = end + 1
+    return message(beginning[0], _fields(fields))
+
+
 def error(fields: Mapping[str, str]) -> bytes:
     return message(Backend.ERROR_RESPONSE, _fields(fields))
 
