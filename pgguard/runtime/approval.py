@@ -488,7 +488,7 @@ class Approval:
         `shown`: what the client gets, where that is not what is recorded.
         """
         self._bound = None
-        error = f"{refusal.sqlstate.value}: {refusal.message}"
+        error = f"{refusal.sqlstate}: {refusal.message}"
         record = self._record(request, Effect.DENY, self._context(request), (), None, error)
         unwritten = yield from self._append(record)
         return Refuse(unwritten or shown or refusal, self.audit_id(request), terminate)

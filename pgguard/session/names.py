@@ -71,6 +71,8 @@ class NameMap:
         self._idle += 1
         if len(self._portals) > len(self._holdable):
             self._portals = {name: portal for name, portal in self._portals.items() if name in self._holdable}
+        if len(self._rows) > len(self._holdable):
+            self._rows = {name: rows for name, rows in self._rows.items() if name in self._holdable}
 
     def completed(
         self, control: Control, number: int, touched: tuple[Access, ...] = (), portal: Portal | None = None

@@ -38,7 +38,7 @@ def poison_text(audit_id: str) -> bytes:
 
 def refusal_error(refusal: Refusal, severity: str = "ERROR") -> bytes:
     """The ErrorResponse that the client gets."""
-    fields = {"S": severity, "V": severity, "C": refusal.sqlstate.value, "M": refusal.message}
+    fields = {"S": severity, "V": severity, "C": str(refusal.sqlstate), "M": refusal.message}
     if refusal.detail:
         fields["D"] = refusal.detail
     if refusal.hint:

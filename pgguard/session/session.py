@@ -588,6 +588,9 @@ class Session:
             self._answered(waiting, self._collect(waiting))
         elif not waiting.questions:
             self._answered(waiting, ())
+        elif self._replies.hidden_failure is not None:
+            # the database skips until Sync since an earlier question failed: to this one it would say nothing
+            self._answered(waiting, (self._replies.hidden_failure,) * len(waiting.questions))
         elif self._replies.status is TransactionStatus.FAILED and not self._segment:
             failed = Failed(SqlState.IN_FAILED_SQL_TRANSACTION, "current transaction is aborted")
             self._answered(waiting, (failed,) * len(waiting.questions))
@@ -690,5 +693,4 @@ def _judge_failed(error: Exception) -> Refuse:
 
 
 def _failed_question(failure: Failed) -> Refuse:
-    state = next((s for s in SqlState if s.value == failure.sqlstate), SqlState.INTERNAL_ERROR)
-    return Refuse(Refusal(state, failure.message), "question")
+    return Refuse(Refusal(failure.sqlstate, failure.message), "question")

@@ -139,3 +139,52 @@ def test_a_question_that_fails_leaves_nothing_in_the_way_of_the_next():
     session.server_data(backend.command_complete("SELECT 1") + ready)
     session.client_data(frontend.query(b"select 3"))
     assert not b"".join(session.take_server()).startswith(close)
+
+
+def test_behind_a_question_that_failed_in_an_open_segment_no_other_is_asked():
+    """The database skips until Sync: it never answered, and the session waited for good."""
+
+    class AsksTwice(Asks):
+        def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
+            self.answers += answers
+            return Ask((Question(b"select 'and now'"),)) if len(self.answers) == 1 else Allow((None,))
+
+    judge = AsksTwice()
+    session = Session(judge, limit=1 << 20, parameters={})
+    session.client_data(frontend.close_portal(b"p") + _PARSE + frontend.sync())
+    session.take_server()
+    session.server_data(backend.empty(Backend.CLOSE_COMPLETE))
+    failure = backend.error({"S": "ERROR", "V": "ERROR", "C": "2201F", "M": "no root"})
+    session.take_server()
+    session.server_data(failure)
+    assert judge.answers == [Failed("2201F", "no root")] * 2
+    assert b"".join(session.take_server()) == frontend.sync()
+    session.server_data(backend.ready_for_query(b"I"))
+    told = b"".join(session.take_client())
+    assert told.endswith(backend.ready_for_query(b"I"))
+    assert b"C2201F\0" in told
+
+
+def test_a_statement_of_the_questions_name_is_never_taken_for_it():
+    """A client's statement of this name was closed in the way of a question, and stood in the session's names still:
+    its Bind would have been judged by the client's text, and have run the question that had failed by then."""
+    judge = Asks()
+    session = Session(judge, limit=1 << 20, parameters={})
+    parsed, closed = backend.empty(Backend.PARSE_COMPLETE), backend.empty(Backend.CLOSE_COMPLETE)
+    bound, ready = backend.empty(Backend.BIND_COMPLETE), backend.ready_for_query(b"I")
+    row = backend.data_row(("me",)) + backend.command_complete("SELECT 1")
+    duplicate = backend.error({"S": "ERROR", "V": "ERROR", "C": "42P05", "M": "exists"})
+
+    session.client_data(frontend.parse(b"pgguard.question", b"select 1") + frontend.sync())
+    session.server_data(parsed + bound + row + closed * 2 + ready)
+    session.server_data(parsed + ready)
+    session.client_data(frontend.query(b"select 2"))
+    session.server_data(duplicate + ready)
+    session.server_data(backend.command_complete("SELECT 1") + ready)
+    session.client_data(frontend.query(b"select 3"))
+    session.server_data(closed * 2 + parsed + bound + row + closed * 2 + ready)
+    session.server_data(backend.command_complete("SELECT 1") + ready)
+    session.take_client()
+    session.take_server()
+    session.client_data(frontend.bind(b"", b"pgguard.question") + frontend.sync())
+    assert b"pgguard refused" in b"".join(session.take_server())
