@@ -74,6 +74,7 @@ class SessionJudge:
         """The session is over: end what its waiting judgement waits for."""
         if self._waiting is not None:
             self._waiting.cancel()
+            self._waiting = None
         if self._flow is not None:
             self._flow.close()
             self._flow = None
@@ -103,6 +104,8 @@ class SessionJudge:
         return self._approver.failed(request, error)
 
     def _continue(self, request: Request, done: asyncio.Future[Any]) -> None:
+        if done is not self._waiting:
+            return  # it was given up in the moment in which it ended: what is judged now waits for something else
         self._waiting = None
         if done.cancelled() or self._flow is None:
             return
