@@ -310,3 +310,13 @@ class State(msgspec.Struct, frozen=True):
             moment.cannot_tell(f'probe "{self.probe}" is {value!r}, which does not compare')
             return None
         return False
+
+
+def asks_the_session(condition: Condition | None) -> bool:
+    """Whether it looks at what the database alone can tell of a session: its reason, and whether it may write."""
+    match condition:
+        case AllOf(parts) | AnyOf(parts):
+            return any(map(asks_the_session, parts))
+        case Not(inside):
+            return asks_the_session(inside)
+    return isinstance(condition, ReadOnly | Reason)

@@ -13,7 +13,8 @@ import msgspec
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
 from pgguard.model.context import Context
 from pgguard.model.decision import Effect, Redaction
-from pgguard.policy.conditions import Condition
+from pgguard.model.facts import Facts
+from pgguard.policy.conditions import Condition, asks_the_session
 from pgguard.policy.patterns import NamePattern
 from pgguard.policy.probes import Probe
 from pgguard.policy.rule import ColumnPattern, Columns, Mode, Rule
@@ -36,6 +37,8 @@ class About(msgspec.Struct, frozen=True):
     holds: tuple[Rule, ...]
     columns: bool
     """Whether any of them is about columns."""
+    session: bool
+    """Whether any of them looks at what the database alone can tell of the session."""
 
     @classmethod
     def of(cls, rules: Iterable[Rule]) -> "About":
@@ -43,7 +46,8 @@ class About(msgspec.Struct, frozen=True):
         allows, denies, holds = (
             tuple(r for r in rules if r.effect is e) for e in (Effect.ALLOW, Effect.DENY, Effect.HOLD)
         )
-        return cls(allows, denies, holds, any(rule.columns is not None for rule in rules))
+        session = any(asks_the_session(rule.condition) for rule in rules)
+        return cls(allows, denies, holds, any(rule.columns is not None for rule in rules), session)
 
 
 class Met(msgspec.Struct, frozen=True):
@@ -86,6 +90,8 @@ class RuleSet:
         """Columns by their labels, and what becomes of the constants of statements that touch them, in the audit."""
         self.redactions = frozenset({*redacted.values(), *(rule.redact for rule in rules if rule.redact is not None)})
         self.observes = any(rule.mode is Mode.OBSERVE for rule in rules)
+        self._asks = any(asks_the_session(rule.condition) for rule in rules)
+        self._killing_asks = any(asks_the_session(rule.condition) for rule in self.kill_switches)
         self._literal: dict[_Key, dict[tuple[str | None, str], list[tuple[NamePattern, Rule]]]] = {}
         self._in_schema: dict[_Key, dict[str, list[tuple[NamePattern, Rule]]]] = {}
         self._patterns: dict[_Key, list[tuple[NamePattern, Rule]]] = {}
@@ -140,6 +146,17 @@ class RuleSet:
                 self._known.clear()
             self._known[key] = known
         return known
+
+    def asks_the_session(self, statements: Iterable[Facts]) -> bool:
+        """Whether what they may do hangs on what the database alone can tell of the session: reason, read only.
+
+        What is temporary goes by the rules on the database, too, which are not looked up for this.
+        """
+        return self._asks and any(
+            any(access.temporary or self.about(access).session for access in facts.accesses)
+            or (self._killing_asks and not facts.accesses)
+            for facts in statements
+        )
 
     def _search(self, access: Access) -> list[Rule]:
         """Each rule once, by name. Deny and hold rules on a parent match its children too; allow rules do not."""

@@ -290,8 +290,12 @@ def _statement() -> Schema:
 
 def _transaction() -> Schema:
     keys = {
-        "block": _described("Whether a transaction block is open.", {"type": "boolean"}),
-        "read_only": _described("Whether the transaction is read only.", {"type": "boolean"}),
+        "block": _described(
+            "Whether a transaction block is open. Unknown of a string that begins or ends one.", {"type": "boolean"}
+        ),
+        "read_only": _described(
+            "Whether the transaction is read only. Unknown of a string that may change it.", {"type": "boolean"}
+        ),
     }
     return _map("The transaction in which the statement runs.", TRANSACTION_KEYS, keys)
 

@@ -149,7 +149,9 @@ class Approval:
         if self._house.audit.waits:
             return None
         statements = self._understanding.known(request)
-        judged = None if statements is None else self._recent.find(statements, self._circumstances(request))
+        if statements is None or self._hangs_on_state(statements):
+            return None
+        judged = self._recent.find(statements, self._circumstances(request, statements))
         return judged if judged is not None and judged.decision.effect is _ALLOW else None
 
     # the flow
@@ -177,9 +179,9 @@ class Approval:
     def _judge_anew(self, request: Request, names: Names) -> Flow:
         """Decide, and where people must be asked, decide again when they have answered."""
         granted: Grant | None = None
-        drained = request.quiet or request.steady
+        drained, told = request.quiet or request.steady, False
         while True:
-            judged = yield from self._decide(request, names)
+            judged = yield from self._decide(request, names, told=told)
             if isinstance(judged, Refuse):
                 return judged
             if not self._waits(request, judged):
@@ -193,6 +195,9 @@ class Approval:
                 return (yield from self._conclude(request, judged, granted))
             if not needed:
                 return (yield from self._conclude_covered(request, judged, used))
+            if not self._understanding.told:
+                told = True  # people are to read the reason of now
+                continue
             ended = yield from self._ask_people(request, names, judged, needed)
             if isinstance(ended, Refuse):
                 return ended
@@ -234,24 +239,45 @@ class Approval:
         prepares = request.moment is Moment.PARSE or all(isinstance(one.control, Prepare) for one in judged.statements)
         return judged.decision.effect is Effect.HOLD and not prepares and not self._observes
 
-    def _decide(self, request: Request, names: Names) -> Generator[Ask | Wait, Any, Held | Refuse]:
-        """What the statement means, and what the rules say to that."""
+    def _understood(
+        self, request: Request, names: Names, *, told: bool
+    ) -> Generator[Ask | Wait, Any, tuple[Facts, ...] | Refuse]:
+        """What the statement means. `told`: what the database tells of the session is to be that of now."""
         try:
             statements = yield from self._understanding.statements(request, names)
+            if told or self._hangs_on_state(statements):
+                yield from self._understanding.settle(request)
+                statements = yield from self._understanding.statements(request, names)
         except Unfit as unfit:
             hide = self._house.config.rules.hide_unknown and unfit.refusal.sqlstate in NAMES_UNKNOWN
             shown = hidden_refusal(self.audit_id(request)) if hide else None
             return (yield from self._refuse_unjudged(request, unfit.refusal, shown))
+        return statements
+
+    def _hangs_on_state(self, statements: tuple[Facts, ...]) -> bool:
+        """Whether the rules look at what may have changed since it was told. What ends a transaction passes."""
+        if self._understanding.told:
+            return False
+        judged = [facts for facts in statements if not _ends_transaction(facts)]
+        return self._house.rulebook.current.asks_the_session(judged)
+
+    def _decide(
+        self, request: Request, names: Names, *, told: bool = False
+    ) -> Generator[Ask | Wait, Any, Held | Refuse]:
+        """What the statement means, and what the rules say to that."""
+        statements = yield from self._understood(request, names, told=told)
+        if isinstance(statements, Refuse):
+            return statements
         if any(may_set_principal(access) for facts in statements for access in facts.accesses):
             return (yield from self._refuse_unjudged(request, PRINCIPAL_IS_FIXED))
         doubt = self._unsure(statements)
         if doubt is not None:
             return (yield from self._refuse_unjudged(request, doubt))
-        circumstances = self._circumstances(request)
+        circumstances = self._circumstances(request, statements)
         recent = self._recent.find(statements, circumstances)
         if recent is not None:
             return recent
-        context = self._context(request)
+        context = self._context(request, statements)
         decision = decide(self._house.rulebook.current, statements, context)
         if not decision.wants_estimate:
             judged = Held(statements, context, decision, circumstances.stamp, self._state(statements))
@@ -267,8 +293,8 @@ class Approval:
         doubt = self._unsure(statements)
         if doubt is not None:
             return (yield from self._refuse_unjudged(request, doubt))
-        circumstances = self._circumstances(request)
-        context = msgspec.structs.replace(self._context(request), estimated_rows=estimate)
+        circumstances = self._circumstances(request, statements)
+        context = msgspec.structs.replace(self._context(request, statements), estimated_rows=estimate)
         decision = decide(self._house.rulebook.current, statements, context)
         return Held(statements, context, decision, circumstances.stamp, self._state(statements))
 
@@ -281,7 +307,7 @@ class Approval:
         self._bound = None
         refusal = Refusal(SqlState.INTERNAL_ERROR, "the statement could not be judged, and was refused")
         record = self._record(
-            request, Effect.DENY, self._context(request), (), None, f"{type(error).__name__}: {error}"
+            request, Effect.DENY, self._context(request, ()), (), None, f"{type(error).__name__}: {error}"
         )
         try:
             self._house.audit.append(record)
@@ -348,20 +374,20 @@ class Approval:
 
     # context
 
-    def _circumstances(self, request: Request) -> Circumstances:
+    def _circumstances(self, request: Request, statements: tuple[Facts, ...]) -> Circumstances:
         state = self._understanding.state
         return Circumstances(
             stamp=self._stamp(),
             known=self._house.directory.membership(self._login.user) is not None,
             application=self._parameters.get("application_name", ""),
-            block=_block(request),
-            read_only=None if state is None else state.read_only,
+            block=_block(request, statements),
+            read_only=_read_only(state, statements),
             reason="" if state is None else state.reason,
             estimate=_estimate(request),
             state=tuple(self._house.probes.fresh()),
         )
 
-    def _context(self, request: Request) -> Context:
+    def _context(self, request: Request, statements: tuple[Facts, ...]) -> Context:
         login, state = self._login, self._understanding.state
         membership = self._house.directory.membership(login.user)
         return Context(
@@ -374,8 +400,8 @@ class Approval:
             transport=login.transport,
             application=self._parameters.get("application_name", ""),
             ticket=login.ticket,
-            block=_block(request),
-            read_only=None if state is None else state.read_only,
+            block=_block(request, statements),
+            read_only=_read_only(state, statements),
             reason="" if state is None else state.reason,
             state=self._house.probes.fresh(),
             estimated_rows=_estimate(request),
@@ -489,7 +515,7 @@ class Approval:
         """
         self._bound = None
         error = f"{refusal.sqlstate}: {refusal.message}"
-        record = self._record(request, Effect.DENY, self._context(request), (), None, error)
+        record = self._record(request, Effect.DENY, self._context(request, ()), (), None, error)
         unwritten = yield from self._append(record)
         return Refuse(unwritten or shown or refusal, self.audit_id(request), terminate)
 
@@ -507,8 +533,22 @@ def _ends_transaction(facts: Facts) -> bool:
     return isinstance(facts.control, Transaction) and facts.control.ends
 
 
-def _block(request: Request) -> bool | None:
+def _block(request: Request, statements: tuple[Facts, ...]) -> bool | None:
+    """None where it cannot be told, or is not the same for all statements of a string."""
+    if len(statements) > 1 and any(_moves_block(facts) for facts in statements):
+        return None
     return request.status is not _IDLE if request.quiet or request.steady else None
+
+
+def _read_only(state: SessionState | None, statements: tuple[Facts, ...]) -> bool | None:
+    if state is None or (len(statements) > 1 and any(one.unsettles or _moves_block(one) for one in statements)):
+        return None
+    return state.read_only
+
+
+def _moves_block(facts: Facts) -> bool:
+    """Whether it begins or ends a transaction block, or may: what is executed by its name may be a BEGIN."""
+    return isinstance(facts.control, Transaction | ExecutePrepared)
 
 
 def _estimate(request: Request) -> Unknown:

@@ -2,7 +2,8 @@
 
 search_path, role and the like change under SET, set_config, ROLLBACK, DISCARD and functions: pgguard does not imitate
 that, it asks the database in a quiet moment (design, section 4). Every name is qualified with pg_catalog, so that
-nothing on the client's search_path can answer in the place of the database.
+nothing on the client's search_path can answer in the place of the database. The reason stands in each record of the
+audit, and is cut to a length at which that makes no difference.
 """
 
 import json
@@ -15,7 +16,8 @@ from pgguard.session.judgement import Answer, Question, Rows
 SETTINGS_QUESTION = Question(
     b"select pg_catalog.array_to_json(pg_catalog.current_schemas(true)), current_user, session_user,"
     b" pg_catalog.current_setting('standard_conforming_strings'), pg_catalog.current_setting('client_encoding'),"
-    b" pg_catalog.current_setting('pgguard.reason', true), pg_catalog.current_setting('transaction_read_only'),"
+    b" pg_catalog.left(pg_catalog.current_setting('pgguard.reason', true), 1000),"
+    b" pg_catalog.current_setting('transaction_read_only'),"
     b" pg_catalog.pg_my_temp_schema(), pg_catalog.current_schema()"
 )
 

@@ -90,6 +90,8 @@ class Understanding:
         """The last answer was given inside a transaction or an open segment: it is provisional."""
         self._asked_in = 0
         """The round of the last answer."""
+        self._moved = False
+        """A transaction may have begun or ended since the last answer: it brings its own read only."""
         self._dirty = False
         """Something since the last answer outside a transaction may have changed the settings."""
         self._own_ddl = False
@@ -104,6 +106,16 @@ class Understanding:
     @property
     def state(self) -> SessionState | None:
         return self._state
+
+    @property
+    def told(self) -> bool:
+        """Whether `state` is what the database would tell now. A physical replication connection tells nothing."""
+        return (self._settled and not self._moved) or self._replication is Replication.PHYSICAL
+
+    def settle(self, request: Request) -> Generator[Ask | Wait, Any, None]:
+        """Have the database tell the state of now. Raises Unfit where it cannot be asked."""
+        if not self.told:
+            yield from self._settle(request, always=True)
 
     # from a request to facts
 
@@ -220,6 +232,7 @@ class Understanding:
         settings = Settings(state.search_path, state.current_user, state.session_user, state.creates_in)
         self._scope = (self._keeper.database, settings)
         self._settled = True
+        self._moved = False
         self._asked_inside = request.inside
         self._asked_in = request.round
         self._dirty = self._dirty and self._asked_inside
@@ -389,6 +402,8 @@ class Understanding:
         if request.moment is _AT_PARSE:
             return  # nothing runs yet
         for facts in statements:
+            if isinstance(facts.control, Transaction | ExecutePrepared):  # what is executed may be a BEGIN
+                self._moved = True
             if isinstance(facts.control, Transaction):
                 if facts.unsettles and self._dirty:
                     self._settled = False

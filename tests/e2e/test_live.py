@@ -52,6 +52,12 @@ rules:
     deny: select
     on: sales.orders
     mode: observe
+  - name: writers-look-at-cities-while-they-cannot-write
+    who: {{group: writers}}
+    allow: select
+    on: sales.customers
+    columns: [id, city]
+    when: {{transaction: {{read_only: true}}}}
 """
 
 
@@ -230,6 +236,26 @@ def test_a_reason_opens_what_asks_for_one(live: Live):
     )
     assert done.stdout == "SET\n2\nRESET\n"
     assert done.stderr.count("42501") == 2
+
+
+def test_a_reason_that_was_taken_back_opens_nothing(live: Live):
+    """The question has neither operators nor names to look up: the database was not asked, and the old reason counted."""
+    question = "select amount from hr.salaries"
+    done = run_psql(live.lab, "dora", "set pgguard.reason = 'INC-7'", question, "reset pgguard.reason", question)
+    assert done.stdout == "SET\n41000.00\n58000.00\nRESET\n"
+    assert done.stderr.count("42501") == 1
+
+
+def test_a_read_only_transaction_that_is_over_allows_nothing(live: Live):
+    """What BEGIN and COMMIT make of it was not asked again while the settings were known."""
+    question = "select city from sales.customers where id = 1"
+    over = ("begin read only", question, "commit", question)
+    in_a_string = ("start transaction read only", question, f"commit; {question}", "rollback")
+    unclear = ("begin read only; select 1", f"savepoint s; {question}", "rollback")
+    done = run_psql(live.lab, "bob", *over, *in_a_string, *unclear)
+    answered = "BEGIN Berlin COMMIT START TRANSACTION Berlin ROLLBACK BEGIN 1 ROLLBACK"
+    assert done.stdout.split() == answered.split()
+    assert done.stderr.count("42501") == 3
 
 
 @pytest.mark.parametrize(
