@@ -18,7 +18,7 @@ from pgguard.audit.records import DecisionMade, HoldEvent
 from pgguard.model.access import Kind
 from pgguard.model.context import Context, Unknown
 from pgguard.model.control import Control, DeclareCursor, ExecutePrepared, FetchCursor, Prepare, Transaction
-from pgguard.model.decision import Decision, Effect, HoldRequirement
+from pgguard.model.decision import AccessDecision, Decision, Effect, HoldRequirement
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
@@ -283,7 +283,9 @@ class Approval:
             judged = Held(statements, context, decision, circumstances.stamp, self._state(statements))
             self._recent.add(circumstances, judged)
             return judged
-        estimate: Estimate = yield from self._estimate(request, statements)
+        estimate: Estimate = Unknown.UNKNOWN
+        if not any(map(_call_waits, decision.accesses)):
+            estimate = yield from self._estimate(request, statements)
         if isinstance(estimate, Refusal):
             return (yield from self._refuse_unjudged(request, estimate))
         # EXPLAIN waits for locks as the statement would: who asks, and all else, is looked at again
@@ -527,6 +529,12 @@ class _Bound(msgspec.Struct, frozen=True):
     controls: tuple[Control | None, ...]
     max_rows: int | None
     stamp: Stamp
+
+
+def _call_waits(decided: AccessDecision) -> bool:
+    """Whether it calls somebody's function and is not simply allowed: the planner runs what is not volatile."""
+    access = decided.access
+    return decided.effect is not _ALLOW and access.kind is Kind.FUNCTION and access.object.schema != "pg_catalog"
 
 
 def _ends_transaction(facts: Facts) -> bool:

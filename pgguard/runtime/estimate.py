@@ -1,9 +1,10 @@
 """The planner's estimate of a statement: EXPLAIN, never ANALYZE, on the session's own connection.
 
 Of a SELECT the rows of its result; of a write the rows it would touch, which are those that flow into ModifyTable: its
-own row count is 0 without RETURNING. Of a COPY TO those of its query or table; what a COPY FROM brings nobody can tell.
-Of a DECLARE or FETCH those of the cursor's query. The values that are bound come along, so that the estimate is for
-these. Of an EXECUTE it is unknown: EXPLAIN would run the functions in its arguments.
+own row count is 0 without RETURNING. Of one that writes in its WITH, the larger of both. Of a COPY TO those of its
+query or table; what a COPY FROM brings nobody can tell. Of a DECLARE or FETCH those of the cursor's query. The values
+that are bound come along, so that the estimate is for these. Of an EXECUTE it is unknown: EXPLAIN would run the
+functions in its arguments.
 """
 
 import json
@@ -14,7 +15,6 @@ from pgguard.model.context import Unknown
 from pgguard.model.control import ExecutePrepared, FetchCursor
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
-from pgguard.model.sqlstate import SqlState
 from pgguard.session.judgement import Answer, Names, Question, Request, Rows
 from pgguard.sql.slices import copied_query
 
@@ -25,6 +25,10 @@ _EXPLAINED = frozenset({
     "CREATE MATERIALIZED VIEW",
 })  # fmt: skip
 _READS_ON = frozenset({"FETCH", "MOVE"})
+_WRITES = "ModifyTable"
+_FLOWS = frozenset({"Outer", "Member"})
+"""How what flows into it is related to a ModifyTable: from 14 on, and before."""
+
 _EXPLAIN = b"explain (format json) "
 
 
@@ -64,12 +68,23 @@ def _quoted(name: str) -> str:
 def read_estimate(answer: Answer) -> Estimate:
     """The rows; the planner's own error as a refusal: the statement itself would have failed with it."""
     if not isinstance(answer, Rows):
-        state = next((s for s in SqlState if s.value == answer.sqlstate), None)
-        return Unknown.UNKNOWN if state is None else Refusal(state, answer.message)
+        return Refusal(answer.sqlstate, answer.message)
     try:
         plan: Any = json.loads("".join(row[0] or "" for row in answer.rows))[0]["Plan"]
     except (ValueError, LookupError, TypeError):
         return Unknown.UNKNOWN
-    if plan.get("Node Type") == "ModifyTable":
-        return float(sum(child.get("Plan Rows", 0) for child in plan.get("Plans", ())))
-    return float(plan.get("Plan Rows", 0))
+    written = _written(plan)
+    own = 0 if plan.get("Node Type") == _WRITES else plan.get("Plan Rows", 0)
+    return float(max(own, written))
+
+
+def _written(plan: Any) -> int:
+    """The rows that flow into each ModifyTable of a plan: those in its WITH write beside it, or under a SELECT."""
+    rows, waiting = 0, [plan]
+    while waiting:
+        node = waiting.pop()
+        below = node.get("Plans", ())
+        if node.get("Node Type") == _WRITES:
+            rows += sum(child.get("Plan Rows", 0) for child in below if child.get("Parent Relationship") in _FLOWS)
+        waiting += below
+    return rows
