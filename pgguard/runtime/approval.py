@@ -44,6 +44,9 @@ _log = logging.getLogger(__name__)
 
 _UNRECORDED = Refusal(SqlState.DISK_FULL, "the statement could not be recorded, and was refused")
 
+_BEGINNING = 10_000
+"""Bytes of a text that is too long: to look through all of it for secrets would take minutes."""
+
 Steps = Generator[Wait, Any, Refusal | None]
 
 # constants of their own: see session.expected.Awaits
@@ -449,7 +452,7 @@ class Approval:
             id=self.audit_id(request),
             session=self._login.session,
             moment=_WORDS[request.moment],
-            text=request.text.decode("utf-8", "backslashreplace"),
+            text=self._recorded(request.text),
             effect=effect,
             context=context,
             facts=statements,
@@ -462,6 +465,11 @@ class Approval:
             redact=redaction_of(self._house.rulebook.current, statements, decision),
             refers=tuple([f"{self._login.session}-{number}" for number in self._origins(request, statements)]),
         )
+
+    def _recorded(self, text: bytes) -> str:
+        """A statement's text as the audit has it: of one that is too long to be judged, its beginning."""
+        too_long = len(text) > self._house.config.limits.statement_bytes
+        return (text[:_BEGINNING] if too_long else text).decode("utf-8", "backslashreplace")
 
     def _origins(self, request: Request, statements: tuple[Facts, ...]) -> list[int]:
         """The requests that prepared or declared what this one runs by name, itself left out."""

@@ -216,3 +216,13 @@ async def test_a_held_statement_is_as_fully_recorded_as_an_allowed_one(
     events = [r["event"] for r in made if r["type"] == "hold" and r["id"] == held["id"]]
     assert events == ["held", "expired"]
     assert not [r for r in made if r["type"] == "outcome" and r["id"] == held["id"]]
+
+
+async def test_of_a_text_that_is_too_long_the_beginning_is_recorded(lab: Lab, as_user: Callable[[str], None]):
+    """It was recorded whole, and looked through for secrets: 60 MB took minutes, in which nobody was served."""
+    as_user("alice")
+    async with connected(lab, "alice") as connection:
+        with pytest.raises(asyncpg.ProgramLimitExceededError):
+            await connection.execute(f"select /* far too long */ 'password', 1{' + 1' * 300_000}")
+    (made,) = _decisions(lab, "far too long")
+    assert len(made.text) <= 10_000
