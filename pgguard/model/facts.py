@@ -5,6 +5,9 @@ import msgspec
 from pgguard.model.access import Access
 from pgguard.model.control import Control
 
+_ACCESS, _NAME = 500, 60
+"""Bytes that an access and a column's name take, as measured where each has its own."""
+
 
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one statement touches, as PostgreSQL will understand it.
@@ -32,3 +35,9 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     needs_settings: bool = False
     estimable: bool = False
     reads_only: bool = False
+
+    @property
+    def cost(self) -> int:
+        """About how many bytes of memory they take."""
+        names = sum([len(access.columns or ()) + len(access.candidates) for access in self.accesses])
+        return len(self.shape) + _ACCESS * len(self.accesses) + _NAME * names

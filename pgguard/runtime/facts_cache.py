@@ -3,7 +3,8 @@
 The key is the text itself, or its skeleton where the facts depend on no constant (sql/skeleton.py; a skeleton holds a
 NUL, which no text does), with everything its meaning depends on (database, the session's settings); the entry is good
 for one generation of the catalog. The text, never a hash of it, is compared: an attacker cannot make two statements
-meet (design, section 4). Bounded by the characters of the texts it holds, least recently used first out.
+meet (design, section 4). Bounded by what it holds, least recently used first out: facts may be many times as large as
+their text, and so each entry has its own cost.
 """
 
 from collections import OrderedDict
@@ -12,14 +13,14 @@ from typing import Generic, TypeVar
 _V = TypeVar("_V")
 
 _ENTRY_COST = 2048
-"""What an entry costs beside its text, in bytes: a guess on the safe side for the facts of a usual statement."""
+"""What an entry costs beside its text and value, in bytes."""
 
 
 class FactsCache(Generic[_V]):
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._used = 0
-        self._entries: OrderedDict[tuple[str, object], tuple[int, _V]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, object], tuple[int, _V, int]] = OrderedDict()
         self.hits = 0
         self.misses = 0
         """Statements that had to be analysed, as whoever analyses them counts."""
@@ -34,11 +35,11 @@ class FactsCache(Generic[_V]):
         self.hits += 1
         return entry[1]
 
-    def put(self, text: str, scope: object, generation: int, value: _V) -> None:
-        if (text, scope) not in self._entries:
-            self._used += len(text) + _ENTRY_COST
-        self._entries[(text, scope)] = (generation, value)
-        self._entries.move_to_end((text, scope))
+    def put(self, text: str, scope: object, generation: int, value: _V, cost: int = 0) -> None:
+        """`cost`: of the value, in bytes."""
+        cost += len(text) + _ENTRY_COST
+        before = self._entries.pop((text, scope), None)
+        self._used += cost - (0 if before is None else before[2])
+        self._entries[(text, scope)] = (generation, value, cost)
         while self._used > self._capacity:
-            (old, _), _ = self._entries.popitem(last=False)
-            self._used -= len(old) + _ENTRY_COST
+            self._used -= self._entries.popitem(last=False)[1][2]

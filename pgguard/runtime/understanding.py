@@ -295,7 +295,7 @@ class Understanding:
             bones = _skeleton(text)
             found = None if bones is None else cache.get(bones, scope, generation)
             if found is not None:
-                cache.put(text, scope, generation, found)
+                cache.put(text, scope, generation, found, _cost(found))
         return found
 
     def _analysis(self, text: str, voids: frozenset[int]) -> Generator[Ask | Wait, Any, Analysis]:
@@ -315,10 +315,10 @@ class Understanding:
                 raise unfit(SqlState.STATEMENT_TOO_COMPLEX, f"statement could not be analysed: {failed}") from failed
         if own:
             return found
-        self._cache.put(text, scope, generation, found)
+        self._cache.put(text, scope, generation, found, _cost(found))
         bones = _skeleton(text) if len(text) <= SHORT and isinstance(found, Script) and found.shareable else None
         if bones is not None:
-            self._cache.put(bones, scope, generation, found)
+            self._cache.put(bones, scope, generation, found, _cost(found))
         return found
 
     # EXECUTE, FETCH and their like do what the statement does that they name
@@ -424,6 +424,11 @@ def touched_by_named(statements: Facts_) -> tuple[tuple[Access, ...], ...]:
     if not any(isinstance(facts.control, Prepare | DeclareCursor) for facts in statements):
         return ()
     return tuple(facts.accesses for facts in statements)
+
+
+def _cost(found: Analysis) -> int:
+    """Bytes of memory, about."""
+    return sum(facts.cost for facts in found.statements) if isinstance(found, Script) else 0
 
 
 def _why_opaque(accesses: tuple[Access, ...]) -> str | None:

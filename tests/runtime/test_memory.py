@@ -1,0 +1,53 @@
+"""What is remembered of statements is bounded by what it takes, not by the length of their texts."""
+
+import tracemalloc
+
+import msgspec
+
+from pgguard.model.access import Access, Kind, ObjectName, Privilege
+from pgguard.model.context import Context
+from pgguard.model.facts import Facts
+from pgguard.runtime.facts_cache import FactsCache
+from pgguard.runtime.running import Running, RunningStatements
+from pgguard.sql.analyze import Script
+
+_CALLS = tuple(
+    Access(Privilege.EXECUTE, Kind.FUNCTION, ObjectName(f"f{n}", "pg_catalog", ("integer", "text")))
+    for n in range(1000)
+)
+_LARGE = msgspec.msgpack.encode(Script((Facts("SELECT", _CALLS, shape="(call f)" * 10_000),)))
+
+
+def _from_a_process_of_its_own() -> Script:
+    """Nothing in it is shared."""
+    return msgspec.msgpack.decode(_LARGE, type=Script)
+
+
+def test_large_facts_fill_the_cache_with_fewer_entries():
+    """They were counted as two kilobytes and their text: with 64 MB for it the cache grew to more than a gigabyte."""
+    cache: FactsCache[Script] = FactsCache(1 << 22)
+    tracemalloc.start()
+    for n in range(100):
+        found = _from_a_process_of_its_own()
+        cache.put(f"select {n}", (), 1, found, sum(facts.cost for facts in found.statements))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 2 << 22
+    assert cache.get("select 99", (), 1) is not None
+    assert cache.get("select 0", (), 1) is None
+    cache.put("select 99", (), 2, _from_a_process_of_its_own(), 0)
+    assert cache.get("select 99", (), 2) is not None
+
+
+def test_what_a_session_remembers_of_its_statements_is_little():
+    """A thousand statements of a megabyte were remembered with all that they touch, whether they still ran or not."""
+    running = RunningStatements()
+    tracemalloc.start()
+    for n in range(200):
+        facts = _from_a_process_of_its_own().statements
+        running.begin(n, Running(f"s-{n}", 0.0, facts, Context("alice", "alice@EXAMPLE.COM", "shop", 0.0)))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 16 << 20
+    assert running.of(199) is not None
+    assert running.of(0) is None
