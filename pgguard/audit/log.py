@@ -80,7 +80,7 @@ class AuditLog:
         with self._telling("open"):
             key = None if settings.key_file is None else settings.key_file.read_bytes()
             self._chain = Chain(key)
-            self._redactor = Redactor(settings, key)
+            self.redactor = Redactor(settings, key)
             settings.path.parent.mkdir(parents=True, exist_ok=True)
             self._file, self._identity = self._open()
             with self._locked as size:
@@ -145,7 +145,7 @@ class AuditLog:
             self._append(self._encoder.encode(begins), self._follow())
 
     def _write(self, record: Record) -> None:
-        encoded = self._encoder.encode(self._redactor.record(record))
+        encoded = self._encoder.encode(self.redactor.record(record))
         try:
             with self._locked as size:
                 self._append(encoded, size)

@@ -8,6 +8,7 @@ key can try values.
 import hashlib
 import hmac
 import re
+from collections import OrderedDict
 
 import msgspec
 
@@ -17,6 +18,7 @@ from pgguard.model.access import Access, Kind, ObjectName
 from pgguard.model.control import DeclareCursor, Prepare
 from pgguard.model.decision import Redaction, strictest
 from pgguard.model.facts import Facts
+from pgguard.model.secrecy import speaks_of_secrets
 from pgguard.sql.literals import MASK, constants, masked, replaced, tells_login
 
 _NEAR = re.compile(r' at or near "(.*)"', re.DOTALL)
@@ -25,15 +27,27 @@ _BY_SQLSTATE = re.compile(r"[0-9A-Z]{5}: ")
 _PLAIN = re.compile(r"[^\W\d]\w*|[^\w'\"]+")
 """A word or an operator: no constant, nor the beginning of one."""
 
+LONG = 8 * 1024
+"""Characters beyond which a text that is to be looked through takes long."""
+
+_ROOM = 8 << 20
+"""Characters of long texts whose redacted form is remembered."""
+
 _CARRIES_TEXT = (Prepare, DeclareCursor)
 """What has the text of another statement in its facts."""
 
 
 class Redactor:
+    """To look through a long text takes a second a megabyte: whoever must not wait for that asks `untold` first, has
+    `text` called in a process of its own, and tells what came of it by `learn`.
+    """
+
     def __init__(self, settings: AuditSettings, key: bytes | None) -> None:
         self._literals = settings.literals
         self._values = settings.values
         self._key = key
+        self._known: OrderedDict[tuple[str, Keeping], str] = OrderedDict()
+        self._room = _ROOM
 
     def record(self, record: Record) -> Record:
         """The record as it may be written."""
@@ -52,6 +66,27 @@ class Redactor:
         record = msgspec.structs.replace(record, text=text, values=values, facts=facts, error=error, hidden=hidden)
         return _without_logins(record)
 
+    def untold(self, record: DecisionMade) -> list[tuple[str, Keeping]]:
+        """The long texts of a record that are still to be looked through, each with what is to be kept of it."""
+        texts = (record.text, *(f.control.query for f in record.facts if isinstance(f.control, _CARRIES_TEXT)))
+        literals = self._keeping(self._literals, record)
+        return [
+            (text, literals)
+            for text in texts
+            if len(text) > LONG
+            and (text, literals) not in self._known
+            and (literals != "keep" or speaks_of_secrets(text))
+        ]
+
+    def learn(self, text: str, literals: Keeping, redacted: str) -> None:
+        if (text, literals) in self._known:
+            return  # two sessions had the same
+        self._known[text, literals] = redacted
+        self._room -= len(text) + len(redacted)
+        while self._room < 0:
+            (old, _), shown = self._known.popitem(last=False)
+            self._room += len(old) + len(shown)
+
     @staticmethod
     def _keeping(configured: Keeping, record: DecisionMade) -> Keeping:
         """The stricter of what is configured and what the rules asked for; KEEP is asked for only where all do."""
@@ -61,6 +96,9 @@ class Redactor:
 
     def text(self, text: str, literals: Keeping) -> str:
         """The statement without its secrets, and with its constants as asked."""
+        known = self._known.get((text, literals)) if len(text) > LONG else None
+        if known is not None:
+            return known
         text = masked(text)
         if literals == "keep":
             return text

@@ -9,12 +9,14 @@ audit record, the verdict. Each step may refuse; each refusal is recorded.
 import logging
 import time
 from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from pgguard.audit.log import AuditUnavailable
 from pgguard.audit.records import DecisionMade, HoldEvent
+from pgguard.audit.redact import LONG
 from pgguard.model.access import Kind
 from pgguard.model.context import Context, Unknown
 from pgguard.model.control import Control, DeclareCursor, ExecutePrepared, FetchCursor, Prepare, Transaction
@@ -29,6 +31,7 @@ from pgguard.runtime.backend import BackendConnection
 from pgguard.runtime.estimate import Estimate, estimate_question, read_estimate
 from pgguard.runtime.holding import Grant, Held, Holding, Stamp
 from pgguard.runtime.house import House, timestamp
+from pgguard.runtime.isolation import IsolatedWorkFailed
 from pgguard.runtime.judging import Flow, Wait
 from pgguard.runtime.login import Login
 from pgguard.runtime.principal_setting import PRINCIPAL_IS_FIXED, may_set_principal
@@ -39,6 +42,7 @@ from pgguard.runtime.standing import barred, unsure
 from pgguard.runtime.understanding import Understanding, Unfit, touched_by_named
 from pgguard.session.judgement import Allow, Ask, Moment, Names, Refuse, Request, TransactionStatus
 from pgguard.sql.disclosure import shown_by
+from pgguard.sql.literals import MASK
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +153,7 @@ class Approval:
 
     def _judged_before(self, request: Request) -> Held | None:
         """The decision that is still good for a request, where that allows it; None where it must be judged anew."""
-        if self._house.audit.waits:
+        if self._house.audit.waits or len(request.text) > LONG:
             return None
         statements = self._understanding.known(request)
         if statements is None or self._hangs_on_state(statements):
@@ -184,7 +188,7 @@ class Approval:
         granted: Grant | None = None
         drained, told = request.quiet or request.steady, False
         while True:
-            judged = yield from self._decide(request, names, told=told)
+            judged = yield from self._decided(request, names, told=told)
             if isinstance(judged, Refuse):
                 return judged
             if not self._waits(request, judged):
@@ -205,6 +209,18 @@ class Approval:
             if isinstance(ended, Refuse):
                 return ended
             granted = ended
+
+    def _decided(self, request: Request, names: Names, *, told: bool) -> Generator[Ask | Wait, Any, Held | Refuse]:
+        """The decision, with what the audit has of it at hand: whoever asks may lose something while a long text is
+        looked through, and is judged again.
+        """
+        while True:
+            judged = yield from self._decide(request, names, told=told)
+            if isinstance(judged, Refuse) or len(request.text) <= LONG:
+                return judged
+            record = self._record(request, _ALLOW, judged.context, judged.statements, judged.decision)
+            if not (yield from self._look_through(record)):
+                return judged
 
     def _ask_people(
         self, request: Request, names: Names, judged: Held, needed: tuple[HoldRequirement, ...]
@@ -264,9 +280,7 @@ class Approval:
         judged = [facts for facts in statements if not _ends_transaction(facts)]
         return self._house.rulebook.current.asks_the_session(judged)
 
-    def _decide(
-        self, request: Request, names: Names, *, told: bool = False
-    ) -> Generator[Ask | Wait, Any, Held | Refuse]:
+    def _decide(self, request: Request, names: Names, *, told: bool) -> Generator[Ask | Wait, Any, Held | Refuse]:
         """What the statement means, and what the rules say to that."""
         statements = yield from self._understood(request, names, told=told)
         if isinstance(statements, Refuse):
@@ -502,6 +516,22 @@ class Approval:
         self._house.metrics.decided(record)
         return None
 
+    def _look_through(self, record: DecisionMade) -> Generator[Wait, Any, bool]:
+        """Find what the audit must not hold of long texts, in a process of its own: it takes a second a megabyte.
+
+        Whether it took any time. Where it fails the whole text is masked.
+        """
+        redactor = self._house.audit.redactor
+        long = redactor.untold(record)
+        for text, literals in long:
+            try:
+                redacted = yield Wait(self._house.isolation.run(partial(redactor.text, text, literals), str))
+            except IsolatedWorkFailed as failed:
+                _log.warning("a statement of %d characters is masked whole in the audit: %s", len(text), failed)
+                redacted = MASK
+            redactor.learn(text, literals, redacted)
+        return bool(long)
+
     def _write(self, record: DecisionMade) -> Refusal | None:
         """The same where nothing is to be waited for."""
         try:
@@ -526,6 +556,7 @@ class Approval:
         self._bound = None
         error = f"{refusal.sqlstate}: {refusal.message}"
         record = self._record(request, Effect.DENY, self._context(request, ()), (), None, error)
+        yield from self._look_through(record)
         unwritten = yield from self._append(record)
         return Refuse(unwritten or shown or refusal, self.audit_id(request), terminate)
 

@@ -80,7 +80,7 @@ class Holding:
             session=self._login.session,
             requester=self._login.person,
             database=self._login.database,
-            text=masked(record.text),
+            text=self._house.audit.redactor.text(record.text, "keep"),
             values=record.values,
             accesses=_in_words(judged.statements),
             rows=f"{rows:g}" if isinstance(rows, float) else "",
