@@ -70,13 +70,15 @@ class Redactor:
         """The long texts of a record that are still to be looked through, each with what is to be kept of it."""
         texts = (record.text, *(f.control.query for f in record.facts if isinstance(f.control, _CARRIES_TEXT)))
         literals = self._keeping(self._literals, record)
-        return [
-            (text, literals)
-            for text in texts
-            if len(text) > LONG
-            and (text, literals) not in self._known
-            and (literals != "keep" or speaks_of_secrets(text))
-        ]
+        return [(text, literals) for text in texts if self._takes_long(text, literals)]
+
+    def _takes_long(self, text: str, literals: Keeping) -> bool:
+        unknown = len(text) > LONG and (text, literals) not in self._known
+        return unknown and (literals != "keep" or speaks_of_secrets(text))
+
+    def for_people(self, text: str) -> str:
+        """The statement without its secrets, at once: one that takes long, and has not been looked through, is one."""
+        return MASK if self._takes_long(text, "keep") else self.text(text, "keep")
 
     def learn(self, text: str, literals: Keeping, redacted: str) -> None:
         if (text, literals) in self._known:

@@ -20,7 +20,7 @@ from pgguard.audit.redact import LONG
 from pgguard.model.access import Kind
 from pgguard.model.context import Context, Unknown
 from pgguard.model.control import Control, DeclareCursor, ExecutePrepared, FetchCursor, Prepare, Transaction
-from pgguard.model.decision import AccessDecision, Decision, Effect, HoldRequirement
+from pgguard.model.decision import AccessDecision, Decision, Effect, HoldRequirement, Redaction
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
@@ -234,6 +234,7 @@ class Approval:
         unwritten = yield from self._append(record)
         if unwritten is not None:
             return Refuse(unwritten, audit_id)
+        yield from self._look_through(msgspec.structs.replace(record, redact=Redaction.KEEP))
         hold = self._holding.hold(record, names, judged, needed, rows)
         ended = yield from self._holding.wait(hold, judged)
         if isinstance(ended, Refusal):

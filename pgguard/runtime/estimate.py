@@ -15,6 +15,7 @@ from pgguard.model.context import Unknown
 from pgguard.model.control import ExecutePrepared, FetchCursor
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
+from pgguard.runtime.analysis import SHORT
 from pgguard.session.judgement import Answer, Names, Question, Request, Rows
 from pgguard.sql.slices import copied_query
 
@@ -43,6 +44,8 @@ def estimate_question(request: Request, statements: tuple[Facts, ...], names: Na
             return None
         query = portal.prepared
         return Question(_EXPLAIN + query.text, portal.parameters, portal.formats, query.parameter_types)
+    if facts.kind == "COPY" and len(request.text) > SHORT:
+        return None  # to cut a long text into tokens takes long, and nobody is served meanwhile
     statement = _copied(request.text, facts) if facts.kind == "COPY" else request.text
     if statement is None or facts.kind not in _EXPLAINED or isinstance(facts.control, ExecutePrepared):
         return None

@@ -29,7 +29,6 @@ from pgguard.runtime.judging import Wait
 from pgguard.runtime.login import Login
 from pgguard.runtime.settings_question import SessionState
 from pgguard.session.judgement import Names, Request
-from pgguard.sql.literals import masked
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ class Holding:
             session=self._login.session,
             requester=self._login.person,
             database=self._login.database,
-            text=self._house.audit.redactor.text(record.text, "keep"),
+            text=self._house.audit.redactor.for_people(record.text),
             values=record.values,
             accesses=_in_words(judged.statements),
             rows=f"{rows:g}" if isinstance(rows, float) else "",
@@ -91,12 +90,26 @@ class Holding:
             requirements=needed,
             since=time.time(),
             seconds=min(limit, self._house.config.holds.transaction_seconds) if block else limit,
-            named=tuple(_named(judged.statements, names)),
+            named=tuple(self._named(judged.statements, names)),
             search_path=None if judged.state is None else judged.state.search_path,
             role=None if judged.state is None else judged.state.current_user,
             host=self._database.host,
             process=self._database.key.process,
         )
+
+    def _named(self, statements: tuple[Facts, ...], names: Names) -> Iterator[tuple[str, str]]:
+        """What runs by its name, and has been named before."""
+        for facts in statements:
+            match facts.control:
+                case ExecutePrepared(name=name) if (prepared := names.prepared(name)) is not None:
+                    yield f"prepared statement {name}", self._shown(prepared.text)
+                case FetchCursor(name=name) if (portal := names.portal(name)) is not None:
+                    yield f"cursor {name}", self._shown(portal.prepared.text)
+                case _:
+                    pass
+
+    def _shown(self, text: bytes) -> str:
+        return self._house.audit.redactor.for_people(text.decode("utf-8", "backslashreplace"))
 
     def wait(self, hold: Hold, judged: "Held") -> Generator[Wait, Any, Grant | Refusal]:
         """Until people have decided, or its time is over. The hold is closed whatever ends the waiting."""
@@ -216,18 +229,6 @@ def _in_words(statements: tuple[Facts, ...]) -> tuple[str, ...]:
 
 def _built_in(access: Access) -> bool:
     return access.kind is Kind.FUNCTION and access.object.schema == "pg_catalog"
-
-
-def _named(statements: tuple[Facts, ...], names: Names) -> Iterator[tuple[str, str]]:
-    """What runs by its name, and has been named before."""
-    for facts in statements:
-        match facts.control:
-            case ExecutePrepared(name=name) if (prepared := names.prepared(name)) is not None:
-                yield f"prepared statement {name}", masked(prepared.text.decode("utf-8", "backslashreplace"))
-            case FetchCursor(name=name) if (portal := names.portal(name)) is not None:
-                yield f"cursor {name}", masked(portal.prepared.text.decode("utf-8", "backslashreplace"))
-            case _:
-                pass
 
 
 def _refused(message: str, hold: Hold) -> Refusal:

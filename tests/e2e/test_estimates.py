@@ -233,3 +233,10 @@ def test_a_condition_that_the_planner_takes_for_rare_makes_the_estimate_low(esti
     """A limit that docs/security.md tells: it is a guess, and whoever writes the statement may know how it is made."""
     done = run_psql(estimated, "dora", "select id from sales.orders where abs(id) = id and id + 0 = id and id - 0 = id")
     assert (len(done.stdout.split()), done.stderr) == (6, "")
+
+
+def test_of_a_long_copy_it_is_unknown(estimated: Lab):
+    """Its query was looked for on the event loop: nested comments of a megabyte took a quarter of an hour."""
+    copied = "copy (select total from sales.orders where id = 1 {}) to stdout"
+    assert run_psql(estimated, "dora", copied.format("/* short */")).stderr == ""
+    assert '"one-at-a-time"' in run_psql(estimated, "dora", copied.format("/*" * 4000 + "*/" * 4000)).stderr
