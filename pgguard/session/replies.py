@@ -22,7 +22,7 @@ from pgguard.session.judgement import Answer, Failed, Rows, TransactionStatus
 from pgguard.session.names import NameMap
 from pgguard.wire import backend
 from pgguard.wire.constants import Backend, Frontend
-from pgguard.wire.framing import Message, ProtocolViolation
+from pgguard.wire.framing import Message, ProtocolViolation, headers_alike
 
 _DATA_ROW = int(Backend.DATA_ROW)
 _COPY_DATA = int(Backend.COPY_DATA)
@@ -37,6 +37,12 @@ _LONGEST_WHY = 2000
 _HEADER = 5
 _unpack = struct.Struct("!BI").unpack_from
 """The type and the length of the message that begins there."""
+
+_FEW_ROWS = 1024
+"""Bytes in which it does not pay to look whether rows are of one length."""
+
+_ONE_BY_ONE = range(1, 129)
+"""Rows between looks whether those that follow are of one length."""
 
 _SHOWING_ROWS = ("23", "44")
 """The SQLSTATE classes whose errors show values of a row: integrity constraint and WITH CHECK OPTION violations."""
@@ -125,7 +131,7 @@ class Replies:
     def copied_in(self, message: Message) -> None:
         head = self.expected.head
         if head is not None:
-            head.copied += len(message.raw) - _HEADER
+            head.copied += len(message.raw) - message.parts * _HEADER
         if message.type != Frontend.COPY_DATA:
             self.copying_in = False
             if head is not None and head.awaits is Awaits.EXECUTE:
@@ -217,14 +223,23 @@ class Replies:
         """A run of rows or COPY data that all go to the client; where it ends. The last may still be under way."""
         head = self.expected.head
         assert head is not None, "it has been looked at"
-        unpack, size, begin, rows = _unpack, len(data), at, 0
+        unpack, size, begin, rows, single = _unpack, len(data), at, 0, 0
         first, length = unpack(data, at)
         kind = first
         with contextlib.suppress(struct.error):  # the end of `data`: to look for it at each row would be dear
             while kind == first:
-                rows += 1
-                at += 1 + length
+                alike = headers_alike(data, at) if size - at > _FEW_ROWS else 1
+                rows, single = rows + single + alike, 0
+                at += alike * (1 + length)
                 kind, length = unpack(data, at)
+                if kind != first:
+                    break
+                for single in _ONE_BY_ONE:  # noqa: B007  # it counts, also where the end of `data` ends it
+                    at += 1 + length
+                    kind, length = unpack(data, at)
+                    if kind != first:
+                        break
+        rows += single
         head.rows += rows
         if first == _COPY_DATA:
             head.copied += at - begin - rows * _HEADER
