@@ -138,7 +138,7 @@ class Approval:
         if self.barred() is not None:
             return None
         if bound is not None:
-            self.running.begin(request.number, self.running.of(bound.request.number))
+            self.running.begin(request.number, bound.running)
             verdict: Allow | Refuse = Allow(bound.controls, bound.max_rows)
         else:
             self._notice(request)
@@ -361,15 +361,14 @@ class Approval:
             self._holding.coverage.relayed(statements)
         if granted is not None:
             self._holding.use(granted, request, judged)
-        self.running.begin(
-            request.number, Running(self.audit_id(request), time.monotonic(), statements, judged.context)
-        )
+        running = Running(self.audit_id(request), time.monotonic(), statements, judged.context)
+        self.running.begin(request.number, running)
         controls = tuple([facts.control for facts in statements])
         if not any(controls):
             controls = ()
         max_rows = None if self._observes else judged.decision.max_rows
         if request.moment is _AT_BIND:
-            self._bound = _Bound(request, controls, max_rows, judged.stamp)
+            self._bound = _Bound(request, running, controls, max_rows, judged.stamp)
         return Allow(controls, max_rows, touched_by_named(statements) if controls else ())
 
     # a Bind and the Execute right behind it are one statement
@@ -566,6 +565,7 @@ class _Bound(msgspec.Struct, frozen=True):
     """What a Bind was allowed with."""
 
     request: Request
+    running: Running
     controls: tuple[Control | None, ...]
     max_rows: int | None
     stamp: Stamp

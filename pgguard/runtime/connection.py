@@ -4,12 +4,15 @@ Theory of operation. Each socket hands its bytes to the session as a plain call;
 has for either side. Back-pressure: while one side does not take what is written, the other is not read; while a message
 waits for a verdict and too much lies behind it, the client is not read. The reasons are kept apart, in `_throttle`: the
 end of one does not end the other.
+
+A long pipeline is taken in turns, between which the event loop serves the other sessions. How its client leaves counts
+only behind its last message: that may be a goodbye.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from pgguard.audit.log import AuditUnavailable
@@ -25,7 +28,7 @@ from pgguard.runtime.judging import SessionJudge
 from pgguard.runtime.login import Login
 from pgguard.runtime.session_trace import session_trace
 from pgguard.runtime.understanding import Understanding
-from pgguard.session.events import CancelWanted, Ended, Outcome, ParameterChanged, WaitsInVain
+from pgguard.session.events import CancelWanted, Ended, Event, Outcome, ParameterChanged, WaitsInVain
 from pgguard.session.judgement import Refuse, TransactionStatus, Verdict
 from pgguard.session.session import Session
 from pgguard.wire import frontend
@@ -84,6 +87,10 @@ class Connection:
         self._since = time.monotonic()
         self._ticket_watch: asyncio.TimerHandle | None = None
         self._drain_watch: asyncio.TimerHandle | None = None
+        self._turn: asyncio.Handle | None = None
+        """The session's next one."""
+        self._left: Callable[[], object] | None = None
+        """What is to be done about the client's having left, when the session has taken all that it sent."""
         self._trace = session_trace(login.session)
         self._client_takes = True
         self._database_takes = True
@@ -108,6 +115,7 @@ class Connection:
     def from_database(self, data: bytes) -> None:
         self.session.server_data(data)
         self._pump()
+        self._approval.running.answered(self.session.answered)
 
     def _tell(self, notice: str) -> None:
         self.session.notice(notice)
@@ -127,7 +135,18 @@ class Connection:
         output = session.take_server()
         if output:
             self._database.endpoint.write_all(output)
-        for event in session.take_events():
+        events = session.take_events()
+        if events:
+            self._heed(events)
+        if session.unfinished:
+            self._plan_turn()
+        elif self._left is not None:
+            left, self._left = self._left, None
+            left()
+        self._throttle()
+
+    def _heed(self, events: Sequence[Event]) -> None:
+        for event in events:
             match event:
                 case Outcome():
                     self._outcome(event)
@@ -139,18 +158,27 @@ class Connection:
                     self._database.parameters[event.name] = event.value
                 case Ended():
                     self._close()
-        self._throttle()
+
+    def _plan_turn(self) -> None:
+        """The session's next turn comes when the others have had theirs."""
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._turn = None
+        self.session.go_on()
+        self._pump()
 
     def _throttle(self) -> None:
         """Read each side only while nothing speaks against it.
 
-        A client that hangs up while it is not read is noticed. The database is not watched for that: what it has sent
-        before its end is still the client's.
+        A client that hangs up while it is not read is noticed, unless its messages only wait for their turns. The
+        database is not watched for that: what it has sent before its end is still the client's.
         """
         if self._database_takes and self.session.backlog <= _BACKLOG:
             self._client.resume()
         else:
-            self._client.pause(watch=True)
+            self._client.pause(watch=not self.session.unfinished)
         if self._client_takes:
             self._database.endpoint.resume()
         else:
@@ -288,6 +316,9 @@ class Connection:
 
     def client_hung_up(self) -> bool:
         """A client that sends no more has vanished, unless it has said goodbye and waits for its last answers."""
+        if self.session.unfinished:
+            self._left = self.client_hung_up
+            return True
         if self.session.leaving:
             return True
         self.client_lost()
@@ -297,6 +328,9 @@ class Connection:
     def client_lost(self) -> None:
         """A client that has vanished leaves nothing running behind; one that has said goodbye lets it end."""
         if self.ended.is_set():
+            return
+        if self.session.unfinished:
+            self._left = self.client_lost
             return
         if self.session.leaving:
             self.client_writable(now=True)  # nobody reads any more: what still comes is thrown away
@@ -313,9 +347,10 @@ class Connection:
         if self.ended.is_set():
             return
         self.ended.set()
-        for watch in (self._ticket_watch, self._drain_watch):
-            if watch is not None:
-                watch.cancel()
+        for planned in (self._ticket_watch, self._drain_watch, self._turn):
+            if planned is not None:
+                planned.cancel()
+        self.session.finish()
         self._judge.abandon()
         self._approval.close()
         self._catalog.leave()

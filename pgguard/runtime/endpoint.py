@@ -196,11 +196,14 @@ class Endpoint(asyncio.Protocol):
 
     def pause(self, *, watch: bool) -> None:
         """Read nothing until `resume`. `watch`: tell `lost` within a second or two of the peer's end all the same."""
-        if self._closed or self._paused:
+        if self._closed:
             return
-        self._paused = True
-        self.transport.pause_reading()
-        if watch:
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        if not watch:
+            self._unwatch()
+        elif self._watch is None:
             self._watch = asyncio.get_running_loop().call_later(_HANG_UP_SECONDS, self._look_for_hang_up)
 
     def resume(self) -> None:

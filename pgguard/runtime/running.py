@@ -1,4 +1,8 @@
-"""Which statements run, by request number: what their outcome's record needs to know."""
+"""Which statements run, by request number: what their outcome's record needs to know.
+
+The database answers in order: what it has answered is forgotten, with all before it. So there are as many as are in
+flight, and an idle session has none.
+"""
 
 from collections import OrderedDict
 
@@ -7,12 +11,10 @@ import msgspec
 from pgguard.model.context import Context
 from pgguard.model.facts import Facts
 
-_REMEMBERED = 1024
-"""Requests that are remembered: more than a pipeline usually has in flight; older ones only lose their duration."""
-
-
 _ROOM = 8 << 20
-"""Bytes that their facts may take: those of a large statement take a megabyte."""
+"""Bytes that the facts of all may take; past it the oldest lose their outcomes. Those of a large statement take a
+megabyte, and nothing bounds how many a client has in flight.
+"""
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -35,16 +37,30 @@ class Running(msgspec.Struct, frozen=True):
 
 class RunningStatements:
     def __init__(self) -> None:
-        self._running: OrderedDict[int, Running] = OrderedDict()
+        self._running: OrderedDict[int, tuple[Running, int]] = OrderedDict()
         self._taken = 0
+        self._latest: tuple[Facts, ...] = ()
 
-    def begin(self, number: int, running: Running | None) -> None:
-        if running is None:
-            return
-        self._running[number] = running
-        self._taken += running.cost
-        while len(self._running) > 1 and (len(self._running) > _REMEMBERED or self._taken > _ROOM):
-            self._taken -= self._running.popitem(last=False)[1].cost
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def begin(self, number: int, running: Running) -> None:
+        cost = 0 if running.statements is self._latest else running.cost  # one that is repeated has the same facts
+        self._latest = running.statements
+        self._running[number] = running, cost
+        self._taken += cost
+        while self._taken > _ROOM and len(self._running) > 1:
+            self._forget_oldest()
+
+    def answered(self, number: int) -> None:
+        """The database has finished with this request, and so with all before it."""
+        while self._running and next(iter(self._running)) <= number:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        _, (_, cost) = self._running.popitem(last=False)
+        self._taken -= cost
 
     def of(self, number: int) -> Running | None:
-        return self._running.get(number)
+        found = self._running.get(number)
+        return None if found is None else found[0]

@@ -94,6 +94,8 @@ class Expected:
         self._answered = 0
         self._last_boundary = self._last_query = self._last_change = 0
         """The places of the latest Sync or Query, the latest Query, and the latest one that changes names."""
+        self.answered = 0
+        """The number of the latest request that the database has finished with."""
         self._statements: dict[str, Entry] = {}
         self._portals: dict[str, Entry] = {}
         """The latest entry in flight that is about a name: its Parse or Bind, or its Close."""
@@ -134,6 +136,7 @@ class Expected:
         entry = self._entries.popleft()
         self.head = self._entries[0] if self._entries else None
         self._answered = entry.place
+        self.answered = entry.number or self.answered
         awaits = entry.awaits
         if awaits in _RUNNING:
             self._running -= 1

@@ -7,7 +7,9 @@ each server message is. The database stays the one source of truth: transaction 
 names that exist are read from its replies, never imitated.
 
 While one message waits (for a quiet moment, an answer, a verdict, the start of a COPY) the ones after it wait behind
-it, unread by anybody; `backlog` tells how much that is, so that whoever feeds the session can stop.
+it, unread by anybody; `backlog` tells how much that is, so that whoever feeds the session can stop. And of a long
+pipeline only so many messages are taken in one go: `unfinished` tells that more could be, `go_on` takes them, so that
+whoever has other sessions to serve can do so in between.
 
 # INVARIANT: the only ways from the client to `_to_server` are `_relay` with an Allow in hand, and messages without SQL.
 """
@@ -48,6 +50,9 @@ from pgguard.wire.framing import FrontendFramer, Malformed, Message, ProtocolVio
 
 _QUESTION_NAME = b"pgguard.question"
 
+_TURN = 16
+"""Messages taken in one go: a few milliseconds where none has been seen before."""
+
 _ENDS_SKIPPING = frozenset({Frontend.SYNC, Frontend.FLUSH, Frontend.TERMINATE})
 _PREPARING = frozenset({Awaits.PARSE, Awaits.DESCRIBE, Awaits.CLOSE})
 _OF_PREPARED = frozenset({Moment.PARSE, Moment.BIND, Moment.EXECUTE})
@@ -86,9 +91,10 @@ class Session:
 
     `walsender`: a replication connection, whose server takes no extended protocol and may start a stream.
     `processes`: the number of the session's backend, and the one that its client was told at login.
+    `turn`: how many messages are taken in one go.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it is told at its beginning
         self,
         judge: Judge,
         *,
@@ -96,9 +102,11 @@ class Session:
         parameters: Mapping[str, str],
         walsender: bool = False,
         processes: tuple[int, int] = (0, 0),
+        turn: int = _TURN,
     ) -> None:
         self._judge = judge
         self._walsender = walsender
+        self._turn = turn
         self._framer = FrontendFramer(limit)
         self._pending: deque[Message] = deque()
         self._pending_bytes = 0
@@ -116,6 +124,8 @@ class Session:
         self._rounds = 0
         self._flushed = False
         self._skipping = False
+        self._violation: ProtocolViolation | None = None
+        """What the client sent behind the messages that are pending is no protocol."""
         self._ending: Refusal | None = None
         self._ends_at_rest: Refusal | None = None
         self._leaving = False
@@ -125,11 +135,18 @@ class Session:
 
     @property
     def backlog(self) -> int:
-        """Bytes from the client that wait behind a message.
+        """Bytes from the client that wait behind a message, or for their turn.
 
         A message whose end is still to come waits for nothing but that: not to read on would never end.
         """
-        return self._pending_bytes + self._framer.held if self._stalled else 0
+        return self._pending_bytes + self._framer.held if self._pending or self._stalled else 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Messages of the client's wait for nothing but their turn: call `go_on`."""
+        if not self._pending:
+            return False
+        return not (self._over or self._leaving or self._ending or self._stalled)
 
     @property
     def status(self) -> TransactionStatus:
@@ -149,6 +166,11 @@ class Session:
         """The number of the request that the database works on; 0 where it is none that was judged."""
         head = self._replies.expected.head
         return 0 if head is None else head.number
+
+    @property
+    def answered(self) -> int:
+        """The number of the latest request that the database has finished with."""
+        return self._replies.expected.answered
 
     @property
     def waiting(self) -> Request | None:
@@ -177,10 +199,11 @@ class Session:
         """What goes to the database now.
 
         What only prepares the message that waits elsewhere stays behind with it: with a Parse PostgreSQL begins to
-        count statement_timeout, which is not meant for people's time.
+        count statement_timeout, which is not meant for people's time. So does what prepares a message whose turn is
+        still to come: that one may have to wait.
         """
         waits = self._waiting is not None and self._waiting.stage is _Stage.ELSEWHERE
-        cut = len(self._to_server) - (self._preparing if waits else 0)
+        cut = len(self._to_server) - (self._preparing if waits or self.unfinished else 0)
         output, self._to_server = self._to_server[:cut], self._to_server[cut:]
         self._preparing = len(self._to_server)
         return output
@@ -192,16 +215,18 @@ class Session:
 
     def client_data(self, data: bytes) -> None:
         """Bytes from the client."""
-        if self._over or self._leaving:
+        if self._over or self._leaving or self._violation is not None:
             return
         try:
             for message in self._framer.feed(data):
                 self._pending.append(message)
                 self._pending_bytes += len(message.raw)
         except ProtocolViolation as violation:
-            self._advance()
-            self._violated(violation)
-            return
+            self._violation = violation
+        self._advance()
+
+    def go_on(self) -> None:
+        """Take the next of the client's messages: where these are `unfinished`."""
         self._advance()
 
     def server_data(self, data: bytes) -> None:
@@ -267,12 +292,12 @@ class Session:
         )
 
     def _advance(self) -> None:
-        """Take as many of the waiting messages as may be taken now."""
+        """Take as many of the waiting messages as may be taken now, in one go."""
         try:
-            while True:
+            for _ in range(self._turn):
                 if self._ends_at_rest is not None and self._at_rest:
                     self._ending = self._ending or self._ends_at_rest
-                if not self._pending or self._over or self._leaving or self._ending or self._stalled:
+                if not self.unfinished:
                     break
                 self._draining = False
                 message = self._pending.popleft()
@@ -282,6 +307,8 @@ class Session:
             self._violated(violation)
         if self._ending is not None and not self._over:
             self._end_when_quiet()
+        if self._violation is not None and not self.unfinished:
+            self._violated(self._violation)
 
     def _take(self, message: Message) -> None:
         kind = message.type
@@ -412,7 +439,7 @@ class Session:
 
     def _terminate(self) -> None:
         self._put(frontend.terminate())
-        self._finish()
+        self.finish()
 
     # judgement
 
@@ -653,7 +680,8 @@ class Session:
         self._replies.insert(refusing.refusal_error(self._ending, "FATAL"))
         self._terminate()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Nothing more is taken, from whichever side."""
         self._over = True
         self._waiting = None
         self._pending.clear()

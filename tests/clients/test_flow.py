@@ -160,6 +160,39 @@ def test_a_statement_before_a_goodbye_runs_to_its_end(connect: Connect, open_lab
     assert open_lab.postgres.run("select count(*) from goodbye", "shop").strip() == "1"
 
 
+def _pipeline(connection: psycopg.Connection, statement: bytes, count: int, last: bytes) -> None:
+    """Send a statement so many times and another one, and read nothing."""
+    pgconn = connection.pgconn
+    pgconn.nonblocking = 1
+    pgconn.enter_pipeline_mode()
+    for number in range(count):
+        pgconn.send_query_params(statement, [b"%d" % number])
+    pgconn.send_query_params(last, [])
+    pgconn.pipeline_sync()
+    while pgconn.flush():
+        select.select([], [pgconn.socket], [], 10)
+
+
+def test_a_pipeline_before_a_goodbye_runs_to_its_end(connect: Connect, open_lab: Lab):
+    """Its statements are taken in turns: the client is gone before the last of these, in which it says goodbye."""
+    connection = connect()
+    connection.execute("create table if not exists goodbye (a int)")
+    connection.execute("truncate goodbye")
+    pid = backend_of(connection)
+    _pipeline(connection, b"insert into goodbye values ($1)", 1000, b"select 1")
+    connection.pgconn.finish()
+    wait_for(open_lab, f"select count(*) from pg_stat_activity where pid = {pid}", "0")
+    assert open_lab.postgres.run("select count(*) from goodbye", "shop").strip() == "1000"
+
+
+def test_a_client_that_vanishes_behind_a_pipeline_leaves_nothing_running(connect: Connect, open_lab: Lab):
+    connection = connect()
+    pid = backend_of(connection)
+    _pipeline(connection, b"select $1::int", 1000, b"select pg_sleep(300)")
+    _vanish(connection)
+    wait_for(open_lab, f"select count(*) from pg_stat_activity where pid = {pid}", "0")
+
+
 @pytest.mark.slow
 def test_a_slow_reader_of_three_hundred_megabytes(connect: Connect, open_lab: Lab):
     connection, total = connect(), 0

@@ -70,9 +70,9 @@ class Direct:
 class Through:
     """The same with a Session in between, which `judge` serves."""
 
-    def __init__(self, port: int, database: str, judge: Judge, piece: int = 0) -> None:
+    def __init__(self, port: int, database: str, judge: Judge, piece: int = 0, turn: int = 16) -> None:
         self._direct = Direct(port, database)
-        self.session = Session(judge, limit=1 << 20, parameters=self._direct.parameters)
+        self.session = Session(judge, limit=1 << 20, parameters=self._direct.parameters, turn=turn)
         self._messages = Messages()
         self._piece = piece
         self.events: list[Event] = []
@@ -93,6 +93,9 @@ class Through:
             self.events.append(event)
             if isinstance(event, CancelWanted):
                 self._cancel()
+        if self.session.unfinished:
+            self.session.go_on()
+            self._pump()
 
     def _cancel(self) -> None:
         self.session.hold_input()

@@ -86,16 +86,18 @@ messages = st.one_of(
     ]),
 )  # fmt: skip
 ways = st.lists(st.sampled_from(["at once", "at once", "later", "ask", "quiet", "raise"]), min_size=1, max_size=6)
-moves = st.lists(st.sampled_from(["client", "client", "server", "resolve"]), max_size=60)
+moves = st.lists(st.sampled_from(["client", "client", "server", "resolve", "turn"]), max_size=60)
+turns = st.sampled_from([16, 1, 2])
 
 
 class Run:
     """One session, its judge and its server; the client's bytes come in pieces, the server's when `server` is drawn."""
 
-    def __init__(self, ways: Sequence[str], piece: int) -> None:
+    def __init__(self, ways: Sequence[str], piece: int, turn: int) -> None:
         self.judge = Moods(ways)
-        self.session = Session(self.judge, limit=1 << 20, parameters={})
+        self.session = Session(self.judge, limit=1 << 20, parameters={}, turn=turn)
         self.server = Server(must_not)
+        self.sent = b""
         self._piece = piece
         self._shown = b""
         self._pump()
@@ -119,12 +121,21 @@ class Run:
             self._pump()
         return request is not None
 
+    def turn(self) -> bool:
+        unfinished = self.session.unfinished
+        if unfinished:
+            self.session.go_on()
+            self._pump()
+        return unfinished
+
     def settle(self) -> None:
-        while self.resolve() or self.server_answers():
+        while self.turn() or self.resolve() or self.server_answers():
             pass
 
     def _pump(self) -> None:
-        self.server.receive(b"".join(self.session.take_server()))
+        sent = b"".join(self.session.take_server())
+        self.sent += sent
+        self.server.receive(sent)
         self._shown += b"".join(self.session.take_client())
         self.session.take_events()
 
@@ -151,6 +162,8 @@ def play(run: Run, stream: bytes, moves: Sequence[str]) -> None:
                 rest = rest[size:]
             case "server":
                 run.server_answers()
+            case "turn":
+                run.turn()
             case _:
                 run.resolve()
     run.client(rest)
@@ -158,9 +171,9 @@ def play(run: Run, stream: bytes, moves: Sequence[str]) -> None:
 
 
 @settings(max_examples=EXAMPLES)
-@given(st.lists(messages, max_size=25), ways, moves, st.sampled_from([1, 3, 1000]))
-def test_any_messages_in_any_order(sent: list[bytes], ways: list[str], moves: list[str], piece: int):
-    run = Run(ways, piece)
+@given(st.lists(messages, max_size=25), ways, moves, st.sampled_from([1, 3, 1000]), turns)
+def test_any_messages_in_any_order(sent: list[bytes], ways: list[str], moves: list[str], piece: int, turn: int):
+    run = Run(ways, piece, turn)
     play(run, b"".join(sent), moves)
     run.client(frontend.copy_fail(b"the end") + frontend.sync() + frontend.query(b"select 1"))
     run.settle()
@@ -188,11 +201,11 @@ def broken(draw: st.DrawFn) -> bytes:
 
 
 @settings(max_examples=EXAMPLES)
-@given(broken(), ways, moves, st.sampled_from([1, 3, 1000]))
-@example(b"D\0\0\0\7Sa\0E\0\0\0\n\x80\0\0\0\6S\0", ["at once"], [], 1)
-def test_broken_bytes(stream: bytes, ways: list[str], moves: list[str], piece: int):
+@given(broken(), ways, moves, st.sampled_from([1, 3, 1000]), turns)
+@example(b"D\0\0\0\7Sa\0E\0\0\0\n\x80\0\0\0\6S\0", ["at once"], [], 1, 16)
+def test_broken_bytes(stream: bytes, ways: list[str], moves: list[str], piece: int, turn: int):
     """The example: an unknown portal whose name is no UTF-8 could not be named in its refusal, and raised."""
-    run = Run(ways, piece)
+    run = Run(ways, piece, turn)
     play(run, stream, moves)
     shown = run.shown()
     if run.session.over and not run.server.closed:
@@ -200,9 +213,11 @@ def test_broken_bytes(stream: bytes, ways: list[str], moves: list[str], piece: i
 
 
 @settings(max_examples=EXAMPLES)
-@given(st.lists(messages, max_size=25), ways, moves, st.integers(0, 60))
-def test_a_session_that_is_ended_anywhere_ends(sent: list[bytes], ways: list[str], moves: list[str], at: int):
-    run = Run(ways, 1000)
+@given(st.lists(messages, max_size=25), ways, moves, st.integers(0, 60), turns)
+def test_a_session_that_is_ended_anywhere_ends(
+    sent: list[bytes], ways: list[str], moves: list[str], at: int, turn: int
+):
+    run = Run(ways, 1000, turn)
     play(run, b"".join(sent), moves[:at])
     if run.session.over:
         return
@@ -213,3 +228,21 @@ def test_a_session_that_is_ended_anywhere_ends(sent: list[bytes], ways: list[str
     assert run.session.over
     assert b"the end" in run.shown()[-1]
     assert run.server.closed
+
+
+class Whole(Run):
+    """One that finishes all turns before anything else happens."""
+
+    def _pump(self) -> None:
+        super()._pump()
+        self.turn()
+
+
+@settings(max_examples=EXAMPLES)
+@given(broken(), ways, moves, st.sampled_from([1, 3, 1000]))
+def test_in_turns_or_in_one_go_is_the_same(stream: bytes, ways: list[str], moves: list[str], piece: int):
+    one_go, in_turns = Run(ways, piece, 1 << 20), Whole(ways, piece, 1)
+    for run in (one_go, in_turns):
+        play(run, stream, moves)
+    assert in_turns.sent == one_go.sent
+    assert in_turns.shown() == one_go.shown()

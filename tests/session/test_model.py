@@ -154,7 +154,9 @@ def tables(postgres: Postgres) -> list[str]:
 
 def run_both(postgres: Postgres, databases: list[str], messages: list[bytes], refused: int, judge: Refusing) -> None:
     """Segment by segment, so that both sides have the same replies to wait for."""
-    through = Through(postgres.port, databases[0], judge, piece=random.Random(refused).choice((0, 0, 1, 7)))
+    chance = random.Random(refused)
+    piece, turn = chance.choice((0, 0, 1, 7)), chance.choice((16, 1, 3))
+    through = Through(postgres.port, databases[0], judge, piece, turn)
     direct = Direct(postgres.port, databases[1])
     try:
         segment: list[bytes] = []
