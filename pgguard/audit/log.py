@@ -2,8 +2,8 @@
 
 Theory of operation. Appending takes a lock on the file, so that several processes write one chain. Whoever finds that
 the file has grown since its own last append reads the head from the last line; whoever finds another file under the
-name (a rotation by another process, or logrotate) goes on there, with the head of the file it leaves. A line is one
-write; what a crash left half written at the end is cut off, and a change record tells of it.
+name (a rotation by another process, or logrotate) goes on there, with the head of the file it leaves. No line takes
+more than one write; what a crash left half written at the end is cut off, and a change record tells of it.
 Nobody appends to a file that no longer has the name: the lock is taken first and the name looked at under it.
 # INVARIANT: `append` returns only when the record is in the file; otherwise it raises, and the statement is refused.
 """
@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -102,18 +102,25 @@ class AuditLog:
 
     def append(self, record: Record) -> None:
         """Write one record, on disk where sync = "always". Raises AuditUnavailable; the file is then as it was."""
-        self._write(record)
+        self._write((record,))
         if self.waits:
             self.flush()
 
     async def commit(self, record: Record) -> None:
         """`append` that does not block the loop on the disk: one fdatasync serves all that wait (group commit)."""
-        self._write(record)
+        self._write((record,))
         if self.waits:
             await self._durable()
 
+    def follow_up(self, records: Sequence[Record]) -> None:
+        """`append` of what has happened already, so that nothing waits for it to be on disk; all in one write.
+
+        Where sync = "always" it is so with the next record that is waited for, or after a second (upkeep.py).
+        """
+        self._write(records)
+
     def flush(self) -> None:
-        """Have everything on disk. Raises AuditUnavailable. Any thread; for sync = "interval", each second."""
+        """Have everything on disk. Raises AuditUnavailable. Any thread; each second, but for sync = "os"."""
         if self._dirty:
             with self._telling("flush"):
                 with self._locked:  # to have a file that nobody closes meanwhile; appends go on while it is synced
@@ -142,10 +149,10 @@ class AuditLog:
             closed.with_name(closed.name + ".head").write_text(head + "\n", encoding="ascii")
             self.path.rename(closed)
             begins = Changed(now, "rotate", f"continues {closed.name}, head {head}")
-            self._append(self._encoder.encode(begins), self._follow())
+            self._append([self._encoder.encode(begins)], self._follow())
 
-    def _write(self, record: Record) -> None:
-        encoded = self._encoder.encode(self.redactor.record(record))
+    def _write(self, records: Sequence[Record]) -> None:
+        encoded = [self._encoder.encode(self.redactor.record(record)) for record in records]
         try:
             with self._locked as size:
                 self._append(encoded, size)
@@ -227,23 +234,23 @@ class AuditLog:
             return None
         return named.st_size if _identity(named) == self._identity else None
 
-    def _append(self, encoded: bytes, size: int) -> None:
+    def _append(self, encoded: Sequence[bytes], size: int) -> None:
         """`size`: of the file, before."""
         if size != self._end:
             size -= self._cut_torn(size)
             self._chain.head = self._head(size)
         before = self._chain.head
-        line = self._chain.link(encoded)
+        lines = b"".join(map(self._chain.link, encoded))
         written = 0
         try:
-            written = os.write(self._file, line)
+            written = os.write(self._file, lines)
         finally:
-            if written == len(line):
+            if written == len(lines):
                 self._end = size + written
             else:  # leave no half record behind
                 self._chain.head, self._end = before, -1
                 os.ftruncate(self._file, size)
-        if written != len(line):
+        if written != len(lines):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _head(self, size: int) -> str:
@@ -276,7 +283,7 @@ class AuditLog:
         torn = self._cut_torn(size)
         if torn:
             broken = Changed(now, "break", f"cut off {torn} bytes of an unfinished record")
-            self._append(self._encoder.encode(broken), size - torn)
+            self._append([self._encoder.encode(broken)], size - torn)
 
 
 def _identity(file: os.stat_result) -> _Identity:

@@ -19,7 +19,7 @@ class Upkeep:
         self._opened = now
 
     def tick(self, now: datetime) -> None:
-        if self._settings.sync == "interval":
+        if self._settings.sync != "os":
             self._log.flush()
         if not self._due(now):
             return

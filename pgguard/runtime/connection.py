@@ -26,6 +26,7 @@ from pgguard.runtime.endpoint import Endpoint
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.judging import SessionJudge
 from pgguard.runtime.login import Login
+from pgguard.runtime.running import Running
 from pgguard.runtime.session_trace import session_trace
 from pgguard.runtime.understanding import Understanding
 from pgguard.session.events import CancelWanted, Ended, Event, Outcome, ParameterChanged, WaitsInVain
@@ -146,10 +147,11 @@ class Connection:
         self._throttle()
 
     def _heed(self, events: Sequence[Event]) -> None:
+        self._record_outcomes([event for event in events if isinstance(event, Outcome)])
         for event in events:
             match event:
                 case Outcome():
-                    self._outcome(event)
+                    pass  # recorded with the others
                 case CancelWanted():
                     self._spawn(self._cancel_backend())
                 case WaitsInVain():
@@ -194,12 +196,21 @@ class Connection:
 
     # outcomes
 
-    def _outcome(self, outcome: Outcome) -> None:
-        running = self._approval.running.of(outcome.number)
-        if running is None:
+    def _record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        ended = [(outcome, self._approval.running.of(outcome.number)) for outcome in outcomes]
+        records = [self._record_of(outcome, running) for outcome, running in ended if running is not None]
+        if not records:
             return
-        self._statements += 1
-        record = StatementEnded(
+        self._statements += len(records)
+        try:
+            self._house.audit.follow_up(records)
+        except AuditUnavailable as error:
+            _log.error("%d outcomes were not recorded: %s", len(records), error)  # told in full
+        if any(running is not None and running.changes_catalog for _, running in ended):
+            self._spawn(self._refresh_catalog())
+
+    def _record_of(self, outcome: Outcome, running: Running) -> StatementEnded:
+        return StatementEnded(
             at=timestamp(),
             id=running.audit_id,
             session=self.login.session,
@@ -210,12 +221,6 @@ class Connection:
             sqlstate=outcome.sqlstate,
             seconds=round(time.monotonic() - running.since, 6),
         )
-        try:
-            self._house.audit.append(record)
-        except AuditUnavailable as error:
-            _log.error("an outcome was not recorded: %s", error)  # told in full
-        if running.changes_catalog:
-            self._spawn(self._refresh_catalog())
 
     async def _refresh_catalog(self) -> None:
         try:
@@ -357,7 +362,7 @@ class Connection:
         self._client.close()
         self._database.endpoint.close()
         try:
-            self._house.audit.append(SessionEnded(timestamp(), self.login.session, self._statements))
+            self._house.audit.follow_up([SessionEnded(timestamp(), self.login.session, self._statements)])
         except AuditUnavailable as error:
             _log.error("a session's end was not recorded: %s", error)  # told in full
 

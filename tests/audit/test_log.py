@@ -305,6 +305,34 @@ async def test_one_sync_serves_all_that_wait(tmp_path, monkeypatch):
     log.close()
 
 
+async def test_nothing_waits_for_what_has_happened_to_be_on_disk(tmp_path, monkeypatch):
+    """Each outcome was synced on the event loop: with sync = "always" all sessions waited for the disk at each one's."""
+    path, synced = tmp_path / "a.jsonl", []
+    log = open_log(path, sync="always")
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    log.follow_up([Changed(NOW, "start", str(number)) for number in range(3)])
+    assert check(path) == ["0", "1", "2"]
+    assert not synced
+    now = datetime.fromisoformat(NOW)
+    Upkeep(log, AuditSettings(path=path, sync="always"), now).tick(now)
+    assert len(synced) == 1
+    log.close()
+
+
+def test_of_records_that_do_not_fit_none_is_left(tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    log = open_log(path)
+    log.append(Changed(NOW, "start", "0"))
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[: len(data) * 2 // 3]))
+    with pytest.raises(AuditUnavailable):
+        log.follow_up([Changed(NOW, "start", str(number)) for number in range(1, 4)])
+    monkeypatch.undo()
+    log.append(Changed(NOW, "start", "4"))
+    assert check(path) == ["0", "4"]
+    log.close()
+
+
 async def test_what_stands_in_a_file_that_was_moved_away_is_synced_too(tmp_path, monkeypatch):
     """logrotate moves the file between a record and its sync: the sync went to the new file alone."""
     path = tmp_path / "a.jsonl"
@@ -313,7 +341,7 @@ async def test_what_stands_in_a_file_that_was_moved_away_is_synced_too(tmp_path,
     sync = os.fdatasync
     monkeypatch.setattr(os, "fdatasync", lambda fd: (synced.append(os.fstat(fd).st_ino), sync(fd)))
     moved = path.stat().st_ino
-    log._write(Changed(NOW, "start", "0"))
+    log.follow_up([Changed(NOW, "start", "0")])
     path.rename(tmp_path / "a.jsonl.1")
     await log.commit(Changed(NOW, "start", "1"))
     log.close()
