@@ -1,14 +1,15 @@
-"""What a known statement costs pgguard itself: one process, no sockets, no other program to wait for.
+"""What a statement costs pgguard itself: one process, no sockets, no other program to wait for.
 
     python -m bench.known [seconds] [--profile]
 
-A session of pgbench's prepared select (Bind, Execute, Sync as one piece; the answer as one piece), and one of the same
-text as a simple query, against a hundred rules, half of which are about the table that is read, with the audit written
-to a file. `--profile` prints where the time goes, by samples: a tracing profiler would multiply the cost of small
-calls. What the sockets and the scheduler add on top is `./dev bench`'s business.
+A session of pgbench's prepared select (Bind, Execute, Sync as one piece; the answer as one piece), one of the same text
+as a simple query, and one of texts that no cache knows, against a hundred rules, half of which are about the table that
+is read, with the audit written to a file. `--profile` prints where the time goes, by samples: a tracing profiler would
+multiply the cost of small calls. What the sockets and the scheduler add on top is `./dev bench`'s business.
 """
 
 import asyncio
+import itertools
 import signal
 import statistics
 import sys
@@ -114,13 +115,21 @@ async def _connect(database: str) -> Any:
     raise AssertionError(f"a known statement asked database {database}")
 
 
-def _transactions(connection: Connection, piece: bytes, answer: bytes, seconds: float) -> tuple[float, float]:
+def unseen() -> Iterator[bytes]:
+    """Simple queries, each of a shape of its own: by the name of its column."""
+    for number in itertools.count():
+        yield frontend.query(b"select name as c%d from sales.customers where id = 7" % number)
+
+
+def _transactions(
+    connection: Connection, pieces: Iterator[bytes], answer: bytes, seconds: float
+) -> tuple[float, float]:
     """One after the other, for so long: microseconds of processor for one, in the best and the middle slice."""
     end, slices = time.perf_counter() + seconds, []
     while time.perf_counter() < end:
         began = time.process_time()
         for _ in range(_SLICE):
-            run(connection, piece, answer)
+            run(connection, next(pieces), answer)
         slices.append((time.process_time() - began) / _SLICE * 1e6)
     return min(slices), statistics.median(slices)
 
@@ -191,12 +200,16 @@ def _shares(samples: Samples, statement: float) -> str:
 async def main(seconds: float, *, profile: bool) -> None:
     with tempfile.TemporaryDirectory() as name:
         connection, _ = await prepared(make_house(Path(name)))
-        for what, piece, answer in (("prepared", PIECE, ANSWER), ("simple", QUERY, QUERY_ANSWER)):
-            best, middle = _transactions(connection, piece, answer, seconds)
+        for what, pieces, answer in (
+            ("prepared", itertools.repeat(PIECE), ANSWER),
+            ("simple", itertools.repeat(QUERY), QUERY_ANSWER),
+            ("unseen", unseen(), QUERY_ANSWER),
+        ):
+            best, middle = _transactions(connection, pieces, answer, seconds)
             print(f"{what}: {best:.1f} us of processor a statement at best, {middle:.1f} in the middle")
             if profile:
                 with sampled() as samples:
-                    _transactions(connection, piece, answer, seconds)
+                    _transactions(connection, pieces, answer, seconds)
                 print(_shares(samples, best))
 
 
