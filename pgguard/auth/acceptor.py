@@ -38,7 +38,8 @@ class Accepted:
         self.context = context
         self.principal = parse_principal(str(name))
         self.ticket = Ticket(
-            ends_at=time.time() + float(context.lifetime) - skew,
+            # in whole seconds, as Kerberos counts: one ticket has one end, at whichever login
+            ends_at=float(int(time.time()) + context.lifetime) - skew,
             authenticated_at=_authenticated_at(context),
             indicators=_indicators(name),
         )

@@ -29,13 +29,13 @@ from pgguard.policy.redaction import redaction_of
 from pgguard.policy.wording import NAMES_UNKNOWN, hidden_refusal, refusal_of
 from pgguard.runtime.backend import BackendConnection
 from pgguard.runtime.estimate import Estimate, estimate_question, read_estimate
-from pgguard.runtime.holding import Grant, Held, Holding, Stamp
+from pgguard.runtime.holding import Grant, Holding
 from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.isolation import IsolatedWorkFailed
 from pgguard.runtime.judging import Flow, Wait
 from pgguard.runtime.login import Login
 from pgguard.runtime.principal_setting import PRINCIPAL_IS_FIXED, may_set_principal
-from pgguard.runtime.recent import Circumstances, RecentDecisions
+from pgguard.runtime.recent import AtLogin, Circumstances, Held, Stamp
 from pgguard.runtime.running import Running, RunningStatements
 from pgguard.runtime.settings_question import SessionState
 from pgguard.runtime.standing import barred, unsure
@@ -79,7 +79,15 @@ class Approval:
         self._names: Names | None = None
         self._bound: _Bound | None = None
         self._holding = Holding(house, login, database, tell)
-        self._recent = RecentDecisions()
+        self._at_login = AtLogin(
+            user=login.user,
+            principal=str(login.principal),
+            database=login.database,
+            address=login.address,
+            transport=login.transport,
+            ticket=login.ticket,
+        )
+        self._recent = house.decisions.of(self._at_login)
         self._observes = house.observes(login.database)
         self.running = RunningStatements()
 
@@ -394,24 +402,22 @@ class Approval:
     # context
 
     def _circumstances(self, request: Request, statements: tuple[Facts, ...]) -> Circumstances:
-        state = self._understanding.state
         return Circumstances(
             stamp=self._stamp(),
-            known=self._house.directory.membership(self._login.user) is not None,
+            known=self._house.directory.membership(self._at_login.user) is not None,
             application=self._parameters.get("application_name", ""),
             block=_block(request, statements),
-            read_only=_read_only(state, statements),
-            reason="" if state is None else state.reason,
+            settings=self._understanding.state,
             estimate=_estimate(request),
             state=tuple(self._house.probes.fresh()),
         )
 
     def _context(self, request: Request, statements: tuple[Facts, ...]) -> Context:
-        login, state = self._login, self._understanding.state
+        login, state = self._at_login, self._understanding.state
         membership = self._house.directory.membership(login.user)
         return Context(
             user=login.user,
-            principal=str(login.principal),
+            principal=login.principal,
             database=login.database,
             at=time.time(),
             groups=None if membership is None else membership.groups,

@@ -15,9 +15,9 @@ from pgguard.holds.desk import Waiting
 from pgguard.holds.hold import Hold, approved, in_words, shown, wanted
 from pgguard.holds.store import Record, StoreUnavailable
 from pgguard.model.access import Access, Kind
-from pgguard.model.context import Context, Unknown
+from pgguard.model.context import Unknown
 from pgguard.model.control import ExecutePrepared, FetchCursor
-from pgguard.model.decision import Decision, HoldRequirement
+from pgguard.model.decision import HoldRequirement
 from pgguard.model.facts import Facts
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
@@ -27,6 +27,7 @@ from pgguard.runtime.coverage import Coverage
 from pgguard.runtime.house import House
 from pgguard.runtime.judging import Wait
 from pgguard.runtime.login import Login
+from pgguard.runtime.recent import Held
 from pgguard.runtime.settings_question import SessionState
 from pgguard.session.judgement import Names, Request
 
@@ -57,7 +58,7 @@ class Holding:
         self.coverage = Coverage(self._stands)
 
     def needed(
-        self, request: Request, names: Names, judged: "Held"
+        self, request: Request, names: Names, judged: Held
     ) -> tuple[tuple[HoldRequirement, ...], tuple[int, ...]]:
         """What people must still say to it, and the holds whose approvals reach it."""
         self.coverage.under(self._house.rulebook.current.identity)
@@ -67,7 +68,7 @@ class Holding:
         self,
         record: DecisionMade,
         names: Names,
-        judged: "Held",
+        judged: Held,
         needed: tuple[HoldRequirement, ...],
         rows: float | Unknown,
     ) -> Hold:
@@ -111,7 +112,7 @@ class Holding:
     def _shown(self, text: bytes) -> str:
         return self._house.audit.redactor.for_people(text.decode("utf-8", "backslashreplace"))
 
-    def wait(self, hold: Hold, judged: "Held") -> Generator[Wait, Any, Grant | Refusal]:
+    def wait(self, hold: Hold, judged: Held) -> Generator[Wait, Any, Grant | Refusal]:
         """Until people have decided, or its time is over. The hold is closed whatever ends the waiting."""
         desk = self._house.desk
         try:
@@ -140,7 +141,7 @@ class Holding:
             self._house.metrics.waited(ending, waited)
             desk.close(waiting, event)
 
-    def good(self, grant: Grant, judged: "Held", needed: tuple[HoldRequirement, ...]) -> bool:
+    def good(self, grant: Grant, judged: Held, needed: tuple[HoldRequirement, ...]) -> bool:
         """Whether what was approved is what would run now, under the same rules, by people who still may."""
         return (
             grant.facts == judged.statements
@@ -150,7 +151,7 @@ class Holding:
             and self._stands(grant.record)
         )
 
-    def use(self, grant: Grant, request: Request, judged: "Held") -> None:
+    def use(self, grant: Grant, request: Request, judged: Held) -> None:
         """It has been released."""
         for vote in grant.record.votes:
             self._keep_watching(vote.person.user)
@@ -197,28 +198,6 @@ class Holding:
             self._tell(f"held as #{number} {needs}; waiting up to {in_words(end - time.monotonic())}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(waiting.ended.wait(), self._house.config.holds.remind_seconds)
-
-
-class Stamp(msgspec.Struct, frozen=True):
-    """What all sessions share, each by the number of its version: rules, directory, probes; and the second it is."""
-
-    rules: int
-    directory: int
-    probes: int
-    second: int
-
-
-class Held(msgspec.Struct, frozen=True):
-    """A statement with its decision. `stamp`: what must still be so for the decision to be good.
-
-    `state`: the session's settings by which it was understood; None where none mattered.
-    """
-
-    statements: tuple[Facts, ...]
-    context: Context
-    decision: Decision
-    stamp: Stamp
-    state: SessionState | None = None
 
 
 def _in_words(statements: tuple[Facts, ...]) -> tuple[str, ...]:

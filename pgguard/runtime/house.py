@@ -1,7 +1,7 @@
 """What all sessions of one process share."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from pgguard.audit.log import AuditLog
@@ -15,6 +15,7 @@ from pgguard.runtime.facts_cache import FactsCache
 from pgguard.runtime.isolation import Isolation
 from pgguard.runtime.known_people import KnownPeople
 from pgguard.runtime.metrics import Metrics
+from pgguard.runtime.recent import Decisions
 from pgguard.runtime.rulebook import Rulebook
 from pgguard.sql.analyze import Analysis
 
@@ -33,6 +34,7 @@ class House:
     cache: FactsCache[Analysis]
     isolation: Isolation
     metrics: Metrics
+    decisions: Decisions = field(default_factory=Decisions)
 
     def observes(self, database: str) -> bool:
         """Decisions are made and recorded for this database, and block nothing."""

@@ -1,21 +1,57 @@
-"""What one session was decided in this very second: the same statement in the same circumstances is decided the same.
+"""What was decided in this very second: the same statement in the same circumstances is decided the same.
 
 Theory of operation. A decision depends on the statements' facts, on the rules, and on the context. What of the context
-may differ from one statement of a session to the next is gathered in Circumstances; the rest was fixed at login. The
-clock counts by the second here: no condition looks closer, so `Context.at` of a decision that is used again is the
-moment at which it was made, at most a second before.
+was fixed at login is in AtLogin: sessions that have it in common, as those of a pool do, share what was decided. What
+may differ from one statement to the next is gathered in Circumstances. The clock counts by the second here: no
+condition looks closer, so `Context.at` of a decision that is used again is the moment at which it was made, at most a
+second before.
 
-# INVARIANT: Circumstances names everything that a Context is made of after login (`Approval` makes both, side by side).
+# INVARIANT: AtLogin and Circumstances name everything that a Context is made of (`Approval` makes all three, side by
+side).
 """
+
+from weakref import WeakValueDictionary
 
 import msgspec
 
-from pgguard.model.context import Unknown
+from pgguard.model.context import Context, Ticket, Transport, Unknown
+from pgguard.model.decision import Decision
 from pgguard.model.facts import Facts
-from pgguard.runtime.holding import Held, Stamp
+from pgguard.runtime.settings_question import SessionState
 
-_REMEMBERED = 32
-"""Decisions of a session's last second: what a transaction of an application usually repeats."""
+_REMEMBERED = 128
+"""Decisions of a second: what the transactions of an application usually repeat."""
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """What all sessions share, each by the number of its version: rules, directory, probes; and the second it is."""
+
+    rules: int
+    directory: int
+    probes: int
+    second: int
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A statement with its decision. `stamp`: what must still be so for the decision to be good.
+
+    `state`: the session's settings by which it was understood; None where none mattered.
+    """
+
+    statements: tuple[Facts, ...]
+    context: Context
+    decision: Decision
+    stamp: Stamp
+    state: SessionState | None = None
+
+
+class AtLogin(msgspec.Struct, frozen=True):
+    user: str
+    principal: str
+    database: str
+    address: str | None
+    transport: Transport
+    ticket: Ticket
 
 
 class Circumstances(msgspec.Struct, frozen=True):
@@ -25,13 +61,14 @@ class Circumstances(msgspec.Struct, frozen=True):
     known: bool
     application: str
     block: bool | None
-    read_only: bool | None
-    reason: str
+    settings: SessionState | None
     estimate: Unknown
     state: tuple[str, ...]
 
 
 class RecentDecisions:
+    """Of sessions that have in common what was fixed at login."""
+
     def __init__(self) -> None:
         self._stamp: Stamp | None = None
         self._made: dict[tuple[int, Circumstances], Held] = {}
@@ -49,3 +86,17 @@ class RecentDecisions:
             self._stamp = circumstances.stamp
             self._made = {}
         self._made[id(made.statements), circumstances] = made
+
+
+class Decisions:
+    """Of all sessions."""
+
+    def __init__(self) -> None:
+        self._recent: WeakValueDictionary[AtLogin, RecentDecisions] = WeakValueDictionary()
+
+    def of(self, at_login: AtLogin) -> RecentDecisions:
+        """Theirs who have this in common; it is gone with the last of them."""
+        recent = self._recent.get(at_login)
+        if recent is None:
+            recent = self._recent[at_login] = RecentDecisions()
+        return recent

@@ -26,6 +26,7 @@ def test_a_ticket_tells_who_and_until_when(acceptor: Acceptor, initiate: Initiat
     assert handshake.accepted.principal == Principal("ann", "PGGUARD.TEST")
     # the library's lifetime includes the clock skew it forgives: the end told here does not
     assert before + 80 < handshake.accepted.ticket.ends_at <= time.time() + 91
+    assert handshake.accepted.ticket.ends_at.is_integer(), "the same at each login with this ticket"
     assert handshake.accepted.ticket.authenticated_at == pytest.approx(time.time(), abs=30)
     assert handshake.accepted.ticket.indicators == ()
 

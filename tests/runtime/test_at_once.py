@@ -1,5 +1,6 @@
 """What is judged at once is judged as it would be anew, whatever has changed since: the same verdict, the same record."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import msgspec
@@ -17,6 +18,7 @@ from pgguard.runtime import standing
 from pgguard.runtime.approval import Approval
 from pgguard.runtime.house import House
 from pgguard.runtime.login import Login
+from pgguard.runtime.recent import Decisions
 from pgguard.runtime.rulebook import read_baseline
 from pgguard.runtime.settings_question import SETTINGS_QUESTION
 from pgguard.runtime.understanding import Understanding
@@ -99,14 +101,19 @@ class World:
         self.understanding = Understanding(
             self.house.catalogs.keeper("shop"), self.house.cache, self.house.isolation, 1 << 20, Replication.NONE
         )
-        self.veteran = self.newcomer()
+        self.veteran = self.joining(self.house)
+        self.neighbour = self.joining(self.house)
         self.prepared = Prepared(TEXT, meaning=Meaning(), origin=1)
         self.portal = Portal(self.prepared)
         self.number = 1
         self.learn()
 
+    def joining(self, house: House) -> Approval:
+        return Approval(house, self.login, self.understanding, self.database, lambda _: None)
+
     def newcomer(self) -> Approval:
-        return Approval(self.house, self.login, self.understanding, self.database, lambda _: None)
+        """One that shares nothing with those that have decided before."""
+        return self.joining(dataclasses.replace(self.house, decisions=Decisions()))
 
     def learn(self) -> None:
         self.house.directory._learn(msgspec.structs.replace(self.membership, as_of=self.now))
@@ -199,17 +206,20 @@ def as_recorded(record):
 
 @settings(max_examples=40)
 @given(
-    st.sampled_from(RULES),
-    st.sampled_from([Moment.QUERY, Moment.PARSE, Moment.BIND, Moment.EXECUTE]),
-    st.lists(CHANGES, min_size=2, max_size=8),
+    rules=st.sampled_from(RULES),
+    moment=st.sampled_from([Moment.QUERY, Moment.PARSE, Moment.BIND, Moment.EXECUTE]),
+    changes=st.lists(CHANGES, min_size=2, max_size=8),
+    neighbour_first=st.booleans(),
 )
-def test_what_is_judged_at_once_is_judged_as_anew(house, clocks, rules, moment, changes):
+def test_what_is_judged_at_once_is_judged_as_anew(house, clocks, *, rules, moment, changes, neighbour_first):
     clocks.now = BEGIN
     world = World(house)
     for change in (("rules", rules), *changes):
         world.change(*change)
         clocks.now = world.now
         for one in (Moment.BIND, moment) if moment is Moment.EXECUTE else (moment,):
+            if neighbour_first:
+                world.judge(world.neighbour, world.request(one))
             request = world.request(one)
             world.records.clear()
             verdict = world.judge(world.veteran, request)
@@ -228,3 +238,4 @@ def test_a_repeated_statement_is_judged_at_once(house, clocks):
         first = world.judge(world.veteran, world.request(moment))
         assert isinstance(first, Allow)
         assert world.veteran.at_once(world.request(moment)) == first
+        assert world.neighbour.at_once(world.request(moment)) == first

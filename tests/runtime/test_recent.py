@@ -3,19 +3,19 @@
 import msgspec
 import pytest
 
-from pgguard.model.context import Context, Unknown
+from pgguard.model.context import Context, Ticket, Transport, Unknown
 from pgguard.model.decision import Decision, Effect
 from pgguard.model.facts import Facts
-from pgguard.runtime.holding import Held, Stamp
-from pgguard.runtime.recent import Circumstances, RecentDecisions
+from pgguard.runtime.recent import AtLogin, Circumstances, Decisions, Held, RecentDecisions, Stamp
+from pgguard.runtime.settings_question import SessionState
 
+SETTINGS = SessionState(("public",), "alice", "alice", True, "", False, False, "public")
 CIRCUMSTANCES = Circumstances(
     stamp=Stamp(1, 1, 1, 1_700_000_000),
     known=True,
     application="psql",
     block=False,
-    read_only=False,
-    reason="",
+    settings=SETTINGS,
     estimate=Unknown.NOT_ASKED,
     state=("maintenance",),
 )
@@ -23,8 +23,7 @@ OTHER = {
     "known": False,
     "application": "pgbench",
     "block": None,
-    "read_only": True,
-    "reason": "INC-1",
+    "settings": msgspec.structs.replace(SETTINGS, reason="INC-1"),
     "estimate": Unknown.SKIPPED,
     "state": (),
 }
@@ -67,11 +66,13 @@ def test_other_rules_groups_state_or_the_next_second_are_decided_anew(field):
 
 
 def test_all_that_a_context_is_made_of_is_fixed_at_login_or_a_circumstance():
-    at_login = {"user", "principal", "database", "address", "transport", "ticket"}
+    at_login = set(AtLogin.__struct_fields__)
     by_stamp = {"at", "groups"}
-    named = {"application", "block", "read_only", "reason", "state", "estimated_rows"}
-    assert at_login | by_stamp | named == set(Context.__struct_fields__)
-    assert set(Circumstances.__struct_fields__) == {"stamp", "known", "estimate"} | (named - {"estimated_rows"})
+    by_settings = {"read_only", "reason"}
+    named = {"application", "block", "state"}
+    assert at_login | by_stamp | by_settings | named | {"estimated_rows"} == set(Context.__struct_fields__)
+    assert set(Circumstances.__struct_fields__) == {"stamp", "known", "settings", "estimate"} | named
+    assert by_settings <= set(SessionState.__struct_fields__)
 
 
 def test_circumstances_that_come_back_are_known_again():
@@ -86,10 +87,41 @@ def test_circumstances_that_come_back_are_known_again():
     assert recent.find(known.statements, block) is None
 
 
-def test_a_session_remembers_few():
-    recent, made = RecentDecisions(), [held(statements()) for _ in range(40)]
+LOGIN = AtLogin("alice", "alice@EXAMPLE.COM", "shop", "10.0.0.1", Transport.PLAIN, Ticket(1_700_036_000.0))
+OTHER_LOGIN = {
+    "user": "bob",
+    "principal": "bob@EXAMPLE.COM",
+    "database": "hr",
+    "address": None,
+    "transport": Transport.TLS,
+    "ticket": Ticket(1_700_036_000.0, indicators=("otp",)),
+}
+
+
+def test_sessions_that_logged_in_alike_share_what_was_decided():
+    """Each of a pool's sessions decided each statement anew, once a second: with 64 of them that was half the work."""
+    decisions = Decisions()
+    first = decisions.of(LOGIN)
+    assert decisions.of(msgspec.structs.replace(LOGIN)) is first
+
+
+@pytest.mark.parametrize("field", AtLogin.__struct_fields__)
+def test_sessions_that_did_not_share_nothing(field):
+    decisions = Decisions()
+    first = decisions.of(LOGIN)
+    assert decisions.of(msgspec.structs.replace(LOGIN, **{field: OTHER_LOGIN[field]})) is not first
+
+
+def test_what_nobody_shares_any_more_is_gone():
+    decisions = Decisions()
+    decisions.of(LOGIN).add(CIRCUMSTANCES, known := held(statements()))
+    assert decisions.of(LOGIN).find(known.statements, CIRCUMSTANCES) is None
+
+
+def test_few_are_remembered():
+    recent, made = RecentDecisions(), [held(statements()) for _ in range(150)]
     for one in made:
         recent.add(CIRCUMSTANCES, one)
     found = [recent.find(one.statements, CIRCUMSTANCES) for one in made]
     assert found[-1] is made[-1]
-    assert sum(one is not None for one in found) <= 32
+    assert sum(one is not None for one in found) <= 128
