@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 import watchfiles
 
+from pgguard import __version__
 from pgguard.audit.log import AuditLog, AuditUnavailable
 from pgguard.audit.records import Changed, HoldEvent, LoginRefused
 from pgguard.audit.upkeep import Upkeep
@@ -361,6 +362,8 @@ class Server:
         yield gauge("probes_failing", "Probes whose last look failed.", len(house.probes.errors), "max")
         ages = tuple(("", {"probe": name}, age) for name, age in sorted(house.probes.ages().items()))
         yield Family("probe_age_seconds", "gauge", "Since a probe's value was asked for.", ages, "max")
+        version = (("", {"version": __version__}, 1),)
+        yield Family("build_info", "gauge", "The version that serves.", version, "max")
         rules = (("", {"identity": house.rulebook.current.identity}, 1),)
         yield Family("rules_info", "gauge", "The identity of the rules in force.", rules, "max")
         yield from self._shipping.families()
