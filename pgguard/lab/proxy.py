@@ -66,7 +66,7 @@ class Proxy:
     def start(self) -> None:
         self._process = Process(
             "pgguard",
-            [sys.executable, "-m", "pgguard", "serve", "--allow-root", "--config", self.config],
+            [sys.executable, "-P", "-m", "pgguard", "serve", "--allow-root", "--config", self.config],
             log=self.log,
             environment=self._environment,
             tied=self._tied,

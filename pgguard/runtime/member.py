@@ -83,7 +83,7 @@ async def start_member(number: int, config: Config, command: Sequence[str], hand
     theirs = orders[1].fileno(), passing[1].fileno()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "pgguard", *command, "--worker", f"{number}:{theirs[0]}:{theirs[1]}"),
+        *("-P", "-m", "pgguard", *command, "--worker", f"{number}:{theirs[0]}:{theirs[1]}"),
         stdin=subprocess.DEVNULL,
         pass_fds=theirs,
         env=_environment(),

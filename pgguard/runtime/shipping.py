@@ -62,7 +62,7 @@ class Shipping:
     async def _run(self) -> int:
         """Run it to its end, and pass on what it tells."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pgguard.audit.shipping", stdin=PIPE, stderr=PIPE
+            sys.executable, "-P", "-m", "pgguard.audit.shipping", stdin=PIPE, stderr=PIPE
         )
         self._process = process
         try:

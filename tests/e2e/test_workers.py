@@ -323,3 +323,17 @@ def _verify(lab: Lab) -> None:
         [sys.executable, "-m", "pgguard", "audit", "verify", lab.audit], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_workers_run_the_installed_code_wherever_pgguard_is_started(servers: Path):
+    """In a checkout of another version they ran that one: Python looks in the current folder first."""
+    here = servers / "elsewhere"
+    (here / "pgguard").mkdir(parents=True)
+    (here / "pgguard" / "__init__.py").write_text("raise SystemExit('this is another pgguard')\n")
+    ship = 'audit.ship=[{to = "stdout"}]'
+    with Lab(Plan(here, settings=(f"listen.workers={_WORKERS}", ship))) as lab:
+        assert run_psql(lab, "alice", "select count(*) from sales.orders where id < 0").stdout == "0\n"
+        pause = threading.Event()
+        while '"session-start"' not in (told := lab.proxy.log.read_text()):  # shipped by a process of its own
+            assert "another pgguard" not in told
+            pause.wait(0.05)
