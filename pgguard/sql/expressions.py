@@ -206,7 +206,7 @@ def _no_item(names: list[str], node: ast.ColumnRef) -> Unresolved:
 def _indirection(node: ast.A_Indirection, level: Level) -> int:
     """`(x).field`, `x[1]`, `(x).*`. A field that the row does not have is a function of it."""
     type_ = walk(node.arg, level)
-    row = _row_item(node.arg, level)
+    row = row_item(node.arg, level)
     for step in node.indirection or ():
         if isinstance(step, ast.String):
             name = step.sval or ""
@@ -223,7 +223,7 @@ def _indirection(node: ast.A_Indirection, level: Level) -> int:
     return type_
 
 
-def _row_item(node: Any, level: Level) -> Item | None:
+def row_item(node: Any, level: Level) -> Item | None:
     """The item whose whole row an expression is."""
     if not isinstance(node, ast.ColumnRef) or len(node.fields or ()) != 1:
         return None

@@ -4,8 +4,8 @@
 source, parser/analyze.c and parse_relation.c, whose requiredPerms and selectedCols are the oracle of the tests.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pglast import ast
 from pglast.enums import CmdType, MergeMatchKind, SetOperation
@@ -14,7 +14,7 @@ from pgguard.model.access import Privilege, Where
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql import functions, types
 from pgguard.sql.environment import Environment, Opaque, TooComplex, Unresolved
-from pgguard.sql.expressions import condition, equal_columns, number, output_name, walk
+from pgguard.sql.expressions import condition, equal_columns, number, output_name, row_item, walk
 from pgguard.sql.from_clause import add_from, relation_item
 from pgguard.sql.level import Columns, Level, renamed, settled
 from pgguard.sql.scope import Column, Item, RelationItem, Scope, columns_of
@@ -95,24 +95,24 @@ def _select(node: ast.SelectStmt, level: Level) -> Columns:
         return _set_operation(node, collect(node.larg, level.inner(level.scope.around)), level)
     if node.valuesLists:
         rows = [[walk(value, level) for value in row] for row in node.valuesLists]
-        columns: Columns = [
-            Column(f"column{n}", _together(level, kinds)) for n, kinds in enumerate(zip(*rows, strict=False), 1)
-        ]
-        _order(node.sortClause, columns, level)
+        output = _Output(
+            [Column(f"column{n}", _together(level, kinds)) for n, kinds in enumerate(zip(*rows, strict=False), 1)]
+        )
+        _order(node.sortClause, output, level)
     else:
         add_from(node.fromClause, level)
-        columns = _targets(node.targetList, level)
+        output = _targets(node.targetList, level)
         condition(node.whereClause, level)
         condition(node.havingClause, level)
         walk(node.windowClause, level)
-        _distinct_on(node.distinctClause, columns, level)
-        _order(node.sortClause, columns, level)
-        _group(node.groupClause, columns, level)
+        _distinct_on(node.distinctClause, output, level)
+        _order(node.sortClause, output, level)
+        _group(node.groupClause, output, level)
     number(node.limitOffset, level)
     number(node.limitCount, level)
     _locking(node.lockingClause, level)
     _report(node.whereClause, level)
-    return columns
+    return output.columns
 
 
 def _report(where: Any, level: Level) -> None:
@@ -144,7 +144,22 @@ def _together(level: Level, kinds: Iterable[int]) -> int:
     return UNKNOWN if set(given) == {UNKNOWN} else functions.together(level.env, given)
 
 
-def _targets(targets: Iterable[Any] | None, level: Level) -> Columns:
+class _Output(NamedTuple):
+    """A target list: the output columns that are known, and whether these are all."""
+
+    known: Sequence[Column]
+    whole: bool = True
+
+    @property
+    def columns(self) -> Columns:
+        return list(self.known) if self.whole else None
+
+    def type_of(self, name: str | None) -> int | None:
+        """The type of the output column of this name, where there is one."""
+        return next((column.type for column in self.known if column.name == name), None)
+
+
+def _targets(targets: Iterable[Any] | None, level: Level) -> _Output:
     """Walk the target list; the output columns."""
     names: list[Column] = []
     known = True
@@ -162,7 +177,7 @@ def _targets(targets: Iterable[Any] | None, level: Level) -> Columns:
         names += columns or []
         if len(names) > _MOST_COLUMNS:  # `SELECT *, *` around itself doubles them each time
             raise TooComplex(f"a target list has more than {_MOST_COLUMNS} entries")
-    return names if known else None
+    return _Output(names, known)
 
 
 _MOST_COLUMNS = 1664
@@ -180,6 +195,9 @@ def _star_of(value: Any) -> list[str] | None:
 
 def _star_columns(value: Any, qualifier: list[str], type_: int, level: Level) -> Columns:
     if isinstance(value, ast.A_Indirection):
+        row = row_item(value.arg, level) if len(value.indirection or ()) == 1 else None
+        if row is not None:
+            return row.typed_columns()
         relation = types.row_of(level.env.catalog, type_)
         return None if relation is None else columns_of(relation)
     if not qualifier:
@@ -188,41 +206,45 @@ def _star_columns(value: Any, qualifier: list[str], type_: int, level: Level) ->
     return None if item is None else item.typed_columns()
 
 
-def _order(clause: Any, columns: Columns, level: Level) -> None:
+def _order(clause: Any, output: _Output, level: Level) -> None:
     """ORDER BY: a bare name is an output column first."""
     for sort in clause or ():
-        name = _bare(sort.node)
-        type_ = _output_type(name, columns)
-        if type_ is None:
-            type_ = walk(sort.node, level)
+        type_ = _output_first(sort.node, output, level)
         if sort.useOp:
             functions.operator(level.env, functions.names_of(sort.useOp), type_, type_)
 
 
-def _distinct_on(clause: Any, columns: Columns, level: Level) -> None:
+def _distinct_on(clause: Any, output: _Output, level: Level) -> None:
     """DISTINCT ON: a bare name is an output column first, as in ORDER BY."""
     for item in clause or ():
-        name = _bare(item)
-        if _output_type(name, columns) is None:
-            walk(item, level)
+        _output_first(item, output, level)
 
 
-def _output_type(name: str | None, columns: Columns) -> int | None:
-    """The type of the output column of this name, where there is one."""
-    return next((column.type for column in columns or () if column.name == name), None)
+def _output_first(node: Any, output: _Output, level: Level) -> int:
+    """The type of an output column by its name, or of an expression over input columns."""
+    name = _bare(node)
+    type_ = output.type_of(name)
+    if type_ is not None:
+        return type_
+    try:
+        return walk(node, level)
+    except Unresolved as unresolved:
+        if output.whole or name is None or unresolved.sqlstate is not SqlState.UNDEFINED_COLUMN:
+            raise
+    return ANYTHING  # it can only be among the output columns that are not known
 
 
-def _group(clause: Any, columns: Columns, level: Level) -> None:
+def _group(clause: Any, output: _Output, level: Level) -> None:
     """GROUP BY: a bare name is an input column first, then an output column."""
     for item in clause or ():
         if isinstance(item, ast.GroupingSet):
-            _group(item.content, columns, level)
+            _group(item.content, output, level)
             continue
         if isinstance(item, ast.RowExpr):
-            _group(item.args, columns, level)
+            _group(item.args, output, level)
             continue
         name = _bare(item)
-        if _output_type(name, columns) is not None:
+        if output.type_of(name) is not None:
             assert name is not None
             try:
                 level.scope.column(name, None)
@@ -412,7 +434,7 @@ def _returned(clause: ast.ReturningClause | None, item: RelationItem, level: Lev
             level.scope.items.append(_Version(alias, item))
     for option in clause.options or ():
         level.scope.items.append(_Version(option.value or "", item))
-    return _targets(clause.exprs, level)
+    return _targets(clause.exprs, level).columns
 
 
 class _Version(Item):

@@ -453,3 +453,5 @@ select (select int4 from named()) from named
 select (select named from named()) from app.named t
 insert into circles (c1, c2) values ('<(0,0),1>', 'x') on conflict on constraint circles_c1_c2_excl do nothing
 merge into base t using orders o on o.status = 'x' when matched then do nothing when not matched then insert (note) values (o.status)
+select upper(name) as n, (c).*, c.* from customers c order by n
+select distinct on (n) (r).*, t.name as n from rec() as r (id int, total int), tree t order by n, total
