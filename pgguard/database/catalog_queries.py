@@ -103,7 +103,7 @@ select n.nspname, p.proname, p.prokind::text, p.oid::bigint, p.pronargdefaults, 
 
 _OPERATORS = """
 select n.nspname, o.oprname, o.oprcode::oid::bigint as function, o.oprleft::bigint, o.oprright::bigint,
-       o.oprresult::bigint, o.oid::bigint
+       o.oprresult::bigint, o.oid::bigint, pg_catalog.pg_get_userbyid(o.oprowner) as owner
   from pg_catalog.pg_operator o join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
  where o.oprcode <> 0 {some}
 """

@@ -109,6 +109,7 @@ _OPERATORS = (
     + _object(
         schema="n.nspname", name="o.oprname", function=_number("o.oprcode::pg_catalog.oid"), left=_number("o.oprleft"),
         right=_number("o.oprright"), result=_number("o.oprresult"), oid=_number("o.oid"),
+        owner="pg_catalog.pg_get_userbyid(o.oprowner)",
     )
     + f" from {_in_namespace('pg_operator', 'o', 'oprnamespace')}"
     f" where o.oprcode::pg_catalog.oid operator(pg_catalog.<>) 0::pg_catalog.oid and {_own('o')}"
@@ -191,7 +192,9 @@ def _overlay(answers: Sequence[Answer], catalog: Catalog) -> Overlay:
         relations,
         own_functions,
         tuple(
-            Operator(o["schema"], o["name"], named[o["function"]], o["left"], o["right"], o["result"], o["oid"])
+            Operator(
+                o["schema"], o["name"], named[o["function"]], o["left"], o["right"], o["result"], o["oid"], o["owner"]
+            )
             for o in operators
             if o["function"] in named
         ),

@@ -17,8 +17,9 @@ from pgguard.model.control import Transaction
 from pgguard.model.facts import Facts
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql.catalog import Catalog, Relation
-from pgguard.sql.environment import Budget, Environment, Hiding, Opaque, Settings, TooComplex, Unresolved
+from pgguard.sql.environment import Budget, Environment, Opaque, Settings, TooComplex, Unresolved, in_order
 from pgguard.sql.functions import constant_text, report
+from pgguard.sql.hiding import Combinations, Gone
 from pgguard.sql.invoker_views import look_under
 from pgguard.sql.parse import Parsed, SyntaxProblem, parse
 from pgguard.sql.queries import collect_query
@@ -33,7 +34,7 @@ _QUERIES: dict[type, str] = {
     ast.DeleteStmt: "DELETE",
     ast.MergeStmt: "MERGE",
 }
-_VARIANT = 10
+_ANEW = 10
 """What reading a statement once more costs beside its nodes."""
 
 _ESTIMABLE = frozenset(_QUERIES.values()) | {"COPY", "DECLARE CURSOR"}
@@ -124,8 +125,11 @@ class _Script:
         statements = tuple(self._facts(parsed) for parsed in self._parsed)
         return Script(statements, self._shareable)
 
+    def _environment(self, parsed: Parsed, gone: Gone = frozenset()) -> Environment:
+        return Environment(self._catalog, self._settings, parsed.text, self._budget, voids=self._voids, gone=gone)
+
     def _facts(self, parsed: Parsed) -> Facts:
-        env = Environment(self._catalog, self._settings, parsed.text, self._budget, voids=self._voids)
+        env = self._environment(parsed)
         shape = shape_of(parsed.tree)
         try:
             kind = _read(parsed.tree, env)
@@ -148,7 +152,7 @@ class _Script:
                 reads_only=kind in {"SELECT", "SHOW"},
             )
         if env.hiding and facts.opaque is None:
-            facts = self._with_hidden(parsed, facts, env.hiding)
+            facts = self._with_hidden(parsed, facts, env)
         plain = facts.kind in _QUERIES.values() and facts.control is None and facts.opaque is None
         self._shareable = self._shareable and plain and not env.reads_constants
         if self._doubt is not None and facts.needs_settings:
@@ -157,35 +161,29 @@ class _Script:
             self._apply(parsed.tree, facts)
         return facts
 
-    def _with_hidden(self, parsed: Parsed, facts: Facts, hiding: set[Hiding]) -> Facts:
-        """With what it does where something is gone that hides another of its name.
-
-        Somebody who may drop or rename it can do so while the statement waits for a lock that they hold: the database
-        looks the name up again then, long after it was judged.
-        """
-        accesses = dict.fromkeys(facts.accesses)
-        known, tried = set(hiding), {frozenset[Hiding]()}
-        waiting = [frozenset({one}) for one in hiding]
-        while waiting:
-            pulled = waiting.pop()
-            if pulled in tried:
-                continue
-            tried.add(pulled)
-            self._budget.spend(_VARIANT)
-            env = Environment(
-                self._catalog, self._settings, parsed.text, self._budget, voids=self._voids, pulled=pulled
-            )
+    def _with_hidden(self, parsed: Parsed, facts: Facts, env: Environment) -> Facts:
+        """With what it does where something is gone that hides another of its name (hiding.py)."""
+        accesses = set(facts.accesses)
+        combinations = Combinations()
+        combinations.add(env.hiding, frozenset())
+        for gone in combinations:
+            self._budget.spend(_ANEW)
+            other = self._environment(parsed, gone)
             try:
-                _read(parsed.tree, env)
+                _read(parsed.tree, other)
             except Opaque as opaque:
-                return _opaque_facts(facts.kind, str(opaque), facts.shape, tuple(accesses))
+                return _opaque_facts(facts.kind, str(opaque), facts.shape, in_order(accesses))
             except Unresolved:
-                pass  # the database would refuse it; what it may do with more of them gone is tried below
+                pass  # the database would refuse it; what it may do with more of them gone is tried as well
             else:
-                accesses |= dict.fromkeys(env.accesses)
-            known |= env.hiding
-            waiting += [pulled | {one} for one in known - pulled]
-        return msgspec.structs.replace(facts, accesses=tuple(accesses))
+                accesses |= set(other.accesses)
+                env.unsettles = env.unsettles or other.unsettles
+                env.changes_catalog = env.changes_catalog or other.changes_catalog
+                env.reads_constants = env.reads_constants or other.reads_constants
+            combinations.add(other.hiding, gone)
+        return msgspec.structs.replace(
+            facts, accesses=in_order(accesses), unsettles=env.unsettles, changes_catalog=env.changes_catalog
+        )
 
     def _apply(self, tree: Any, facts: Facts) -> None:
         """What the later statements of the string will see."""

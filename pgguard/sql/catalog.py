@@ -106,6 +106,7 @@ class Operator(msgspec.Struct, frozen=True):
     right: int = 0
     result: int = 0
     oid: int = 0
+    owner: str = ""
 
 
 class Cast(msgspec.Struct, frozen=True):
@@ -122,6 +123,12 @@ class Cast(msgspec.Struct, frozen=True):
     target_type: int = 0
     context: str = "e"
     method: str = "f"
+
+    @property
+    def by_users(self) -> bool:
+        """It came with none of PostgreSQL's own types and functions alone: somebody may drop it."""
+        schemas = {self.source[0], self.target[0], self.function[0] if self.function else _BUILT_IN}
+        return schemas != {_BUILT_IN}
 
 
 class Type(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -6,6 +6,7 @@ they cannot see through raises Opaque, what they cannot resolve raises Unresolve
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 from pglast import ast
@@ -73,8 +74,13 @@ class Unresolved(Exception):  # noqa: N818  # it says what is the case
         self.hint = hint
 
 
-Hiding = tuple[str, str, str]
-"""An object whose name, found by the search_path, hides that of another: what it is, its schema and its name."""
+class Hiding(NamedTuple):
+    """An object whose name, found by the search_path, hides that of another."""
+
+    what: str
+    schema: str
+    name: str
+
 
 _STAYS = "pg_catalog"
 
@@ -82,8 +88,8 @@ _STAYS = "pg_catalog"
 class Environment:
     """See the module. `text` is the statement's own text, for controls that need a slice of it.
 
-    `voids`: the parameters that the client declares as of type void. `pulled`: objects that the search_path does not
-    find, since somebody may take them away (analyze.py).
+    `voids`: the parameters that the client declares as of type void. `gone`: objects that the search_path does not
+    find, since somebody may take them away (hiding.py).
     """
 
     def __init__(  # noqa: PLR0913  # what a statement's facts depend on
@@ -94,7 +100,7 @@ class Environment:
         budget: Budget,
         *,
         voids: frozenset[int] = frozenset(),
-        pulled: frozenset[Hiding] = frozenset(),
+        gone: frozenset[Hiding] = frozenset(),
     ) -> None:
         self.catalog = catalog
         self.settings = settings
@@ -107,7 +113,7 @@ class Environment:
         """Parameters that calls are given."""
         self.mixes_void = False
         """Something of type void stands where a parameter may take its type from it."""
-        self._pulled = pulled
+        self._gone = gone
         self.hiding: set[Hiding] = set()
         """What was found by the search_path and hides something else."""
         self.needs_settings = False
@@ -126,7 +132,7 @@ class Environment:
 
     @property
     def accesses(self) -> tuple[Access, ...]:
-        return tuple(sorted(self._accesses, key=_sort_key))
+        return in_order(self._accesses)
 
     def add(self, access: Access) -> None:
         self._accesses.add(access)
@@ -169,9 +175,9 @@ class Environment:
 
         The session's own temporary objects and PostgreSQL's are taken away by nobody else.
         """
-        found = [schema for schema in schemas if (what, schema, name) not in self._pulled]
+        found = [schema for schema in schemas if (what, schema, name) not in self._gone]
         if len(found) > 1 and found[0] != _STAYS and not found[0].startswith("pg_temp"):
-            self.hiding.add((what, found[0], name))
+            self.hiding.add(Hiding(what, found[0], name))
         return found
 
     def relation_access(  # the parts of one access
@@ -214,6 +220,11 @@ def access_to(
         where=where,
         temporary=relation.temporary,
     )
+
+
+def in_order(accesses: Iterable[Access]) -> tuple[Access, ...]:
+    """The same order in every process."""
+    return tuple(sorted(accesses, key=_sort_key))
 
 
 def _sort_key(access: Access) -> tuple[str, ...]:

@@ -292,7 +292,8 @@ def function_call(node: ast.FuncCall, level: Level) -> tuple[list[Candidate], in
     level.env.mixes_void = level.env.mixes_void or any(types.VOID in candidate.types for candidate in found)
     if not found:
         return found, types.named_by(level.env, called.parts) or ANYTHING
-    return found, ANYTHING if functions.may_be_cast(level.env, called) else functions.result_of(level.env, found, given)
+    unsure = functions.may_be_other(level.env, called, found)
+    return found, ANYTHING if unsure else functions.result_of(level.env, found, given)
 
 
 def _dropped(argument: Any, level: Level) -> bool:

@@ -4,7 +4,7 @@ Which overload it is depends on types: overloads.py tells them apart as PostgreS
 every one that the search_path can reach is an access: more than the database will use, never less (design, section 4).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pglast import ast
@@ -110,38 +110,61 @@ def call(env: Environment, called: Call) -> list[Candidate]:
         return []
     if not possible:
         raise _no_function(env, called, given)
-    found = found or possible  # the database will refuse it; or the types were read wrongly here
-    reported = (*found, *behind)
-    env.budget.spend(len(reported))
-    for candidate in reported:
+    found = [*(found or possible), *behind]  # none: the database will refuse it; or the types were read wrongly here
+    env.budget.spend(len(found))
+    for candidate in found:
         assert isinstance(candidate.target, Function)
         report(env, candidate.target, called.arguments)
     _convert_arguments(env, found, given)
+    target = _cast_behind(env, called, found)
+    if target is not None:
+        convert(env, given[0], target, "e")
     return found
 
 
 def _behind(
-    catalog: Catalog, possible: Sequence[Candidate], found: Sequence[Candidate], given: Sequence[int]
+    catalog: Catalog,
+    possible: Sequence[Candidate],
+    found: Sequence[Candidate],
+    given: Sequence[int],
+    pick: Callable[[Sequence[Candidate]], Sequence[Candidate]],
 ) -> list[Candidate]:
-    """What the database would pick next where those that are found are dropped while it waits for a lock (analyze.py).
+    """What the database would pick next where those that are found are dropped while it waits for a lock (hiding.py).
 
-    PostgreSQL's own are dropped by nobody. What is picked next in the same schema is of the same hands, and left out.
+    PostgreSQL's own are dropped by nobody. What is of the same owner in the same schema is of the same hands, and left
+    out.
     """
     behind: list[Candidate] = []
-    left, picked, first = list(possible), list(found), {c.target.schema for c in found}
-    while picked and any(c.target.schema != _BUILT_IN for c in picked) and len({c.target.schema for c in left}) > 1:
+    left, picked = list(possible), list(found)
+    hands = {_hands(c) for c in found}
+    while not all(_stays(catalog, c, given) for c in picked):
         left = [c for c in left if c not in picked]
-        picked = choose(catalog, left, given) if left else []
-        behind += (c for c in picked if c.target.schema not in first)
+        if all(_hands(c) in hands for c in left):
+            break
+        picked = list(pick(left))
+        behind += (c for c in picked if _hands(c) not in hands)
     return behind
+
+
+def _hands(candidate: Candidate) -> tuple[str, str]:
+    return candidate.target.schema, candidate.target.owner
+
+
+def _stays(catalog: Catalog, candidate: Candidate, given: Sequence[int]) -> bool:
+    """It is PostgreSQL's own, and so is each cast by which it takes what it is given."""
+    pairs = zip(given, candidate.types, strict=True)
+    return candidate.target.schema == _BUILT_IN and not any(types.converts_by_users(catalog, *pair) for pair in pairs)
 
 
 def _chosen(
     env: Environment, called: Call, given: Sequence[int]
 ) -> tuple[list[Candidate], list[Candidate], list[Candidate]]:
+    def pick(among: Sequence[Candidate]) -> list[Candidate]:
+        return choose(env.catalog, among, given)
+
     possible = candidates(env, called)
-    found = choose(env.catalog, possible, given) if possible else []
-    return possible, found, _behind(env.catalog, possible, found, given)
+    found = pick(possible) if possible else []
+    return possible, found, _behind(env.catalog, possible, found, given, pick)
 
 
 def result_of(env: Environment, found: Sequence[Candidate], given: Sequence[int]) -> int:
@@ -180,10 +203,22 @@ def _is_text_of_row(env: Environment, source: int, target: int) -> bool:
     return row and known is not None and known.category == "S"
 
 
-def may_be_cast(env: Environment, called: Call) -> bool:
-    """Whether a call that was taken for one of a function may as well be a cast to another type."""
-    unsure = list(called.types) == [ANYTHING]
-    return unsure and types.named_by(env, called.parts) is not None
+def may_be_other(env: Environment, called: Call, found: Sequence[Candidate]) -> bool:
+    """Whether a call that was taken for one of a function may as well be a cast to another type, or a column."""
+    if list(called.types) == [ANYTHING] and types.named_by(env, called.parts) is not None:
+        return True
+    if len(called.types) != 1 or all(c.target.schema == _BUILT_IN for c in found):
+        return False
+    row = types.row_of(env.catalog, called.types[0])
+    return _cast_behind(env, called, found) is not None or (row is not None and called.parts[-1] in row.columns)
+
+
+def _cast_behind(env: Environment, called: Call, found: Sequence[Candidate]) -> int | None:
+    """The type to which a call is a cast once the users' functions that it may be are dropped."""
+    if len(called.arguments) != 1 or all(c.target.schema == _BUILT_IN for c in found):
+        return None
+    target = types.named_by(env, called.parts)
+    return None if target is None or types.row_of(env.catalog, target) is not None else target
 
 
 def _no_function(env: Environment, called: Call, given: Sequence[int]) -> Unresolved:
@@ -209,8 +244,10 @@ def handler(env: Environment, parts: Sequence[str], location: int | None) -> Non
     found = [f for f in env.catalog.functions(parts[-1]) if f.schema in ranks and f.arguments == ("internal",)]
     if not found:
         raise Unresolved(SqlState.UNDEFINED_OBJECT, f'tablesample method "{".".join(parts)}" does not exist', location)
-    first = min(found, key=lambda f: ranks[f.schema])
-    execute(env, (first.schema, first.name, first.arguments))
+    for function in sorted(found, key=lambda f: ranks[f.schema]):
+        execute(env, (function.schema, function.name, function.arguments))
+        if function.schema == _BUILT_IN:  # which nobody drops; another may go while the statement waits (hiding.py)
+            break
 
 
 def may_call(env: Environment, name: str, location: int | None) -> None:
@@ -328,13 +365,17 @@ def _picked(env: Environment, name: str, ranks: Mapping[str, int], given: Sequen
         for o in env.catalog.operators(name)
         if o.schema in ranks and (o.left != 0) == (len(given) > 1)
     ]
-    found = _exact_by_other(env, possible, given) or choose(env.catalog, possible, given) or possible
-    reached = (*found, *_behind(env.catalog, possible, found, given))
+
+    def pick(among: Sequence[Candidate]) -> list[Candidate]:
+        return _exact_by_other(env, among, given) or choose(env.catalog, among, given)
+
+    found = pick(possible) or possible
+    reached = (*found, *_behind(env.catalog, possible, found, given, pick))
     users = {c.target.function for c in reached if isinstance(c.target, Operator) and c.target.function[0] != _BUILT_IN}
-    return _Picked(tuple(found), tuple(users), result_of(env, found, given))
+    return _Picked(reached, tuple(users), result_of(env, reached, given))
 
 
-def _exact_by_other(env: Environment, possible: list[Candidate], given: Sequence[int]) -> list[Candidate]:
+def _exact_by_other(env: Environment, possible: Sequence[Candidate], given: Sequence[int]) -> list[Candidate]:
     """A literal beside a value is first taken to be of its type (docs, section 10.2, step 2a)."""
     known = [oid for oid in given if oid != UNKNOWN]
     if len(given) != 2 or len(known) != 1 or known[0] == ANYTHING:

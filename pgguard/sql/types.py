@@ -101,6 +101,18 @@ def converts(catalog: Catalog, source: int, target: int) -> bool:
     return _by_structure(catalog, source, target)
 
 
+def converts_by_users(catalog: Catalog, source: int, target: int) -> bool:
+    """Whether a value converts by a cast that users have made, of itself or of an array's elements."""
+    source, target = base(catalog, source), base(catalog, target)
+    cast = catalog.cast(source, target)
+    if cast is not None:
+        return cast.by_users
+    from_, to = catalog.type_by_oid(source), catalog.type_by_oid(target)
+    if from_ is None or to is None or not (from_.is_array and to.is_array):
+        return False
+    return converts_by_users(catalog, from_.element, to.element)
+
+
 def reads_as(catalog: Catalog, source: int, target: int) -> bool:
     """Whether an explicit cast between them calls no function: binary coercible, or by output and input.
 

@@ -8,9 +8,11 @@ from pglast.enums import ObjectType
 
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
 from pgguard.model.sqlstate import SqlState
-from pgguard.sql import functions
+from pgguard.sql import functions, types
 from pgguard.sql.catalog import Function, Relation
 from pgguard.sql.environment import Environment, Opaque, Unresolved
+
+_BUILT_IN = "pg_catalog"
 
 Collector = Callable[[Any, Environment], str]
 """Reports the accesses of a statement; its command tag."""
@@ -88,6 +90,32 @@ def parts_of(object_: Any) -> list[str]:
             raise Opaque(f"an object named by {type(object_).__name__} is not understood")
 
 
+def parts_of_existing(env: Environment, kind: Kind, object_: Any) -> list[str]:
+    """The name of an object that exists, as the statement that made it gives it."""
+    if kind is Kind.CAST:
+        source, target = object_
+        return [cast_name(env, source, target)]
+    if kind is Kind.TRANSFORM:
+        of, language = object_
+        return [transform_name(env, of, language.sval or "")]
+    parts = parts_of(object_)
+    return parts[1:] if kind in {Kind.OPERATOR_CLASS, Kind.OPERATOR_FAMILY} else parts  # behind the access method
+
+
+def cast_name(env: Environment, source: Any, target: Any) -> str:
+    return f"{_type_name(env, source)} as {_type_name(env, target)}"
+
+
+def transform_name(env: Environment, of: Any, language: str) -> str:
+    return f"{_type_name(env, of)} language {language}"
+
+
+def _type_name(env: Environment, written: ast.TypeName) -> str:
+    """The same for each way of writing it, so that a rule that denies it is met by all."""
+    known = env.catalog.type_by_oid(types.named(env, written))
+    return ".".join(parts_of(written)) if known is None else f"{known.schema}.{known.name}"
+
+
 def name_of(env: Environment, kind: Kind, parts: Sequence[str]) -> ObjectName:
     """The name of an object that exists, or is to: by its schema, or the one it is found in or created in."""
     return names_of_existing(env, kind, parts)[0]
@@ -109,6 +137,7 @@ def _qualified(kind: Kind, parts: Sequence[str]) -> ObjectName:
 def names_of_existing(env: Environment, kind: Kind, parts: Sequence[str]) -> list[ObjectName]:
     """The names that an object which exists may have: it is the first of its name on the search_path.
 
+    Or one behind it, since who drops the first can do so while the statement waits (hiding.py); but pg_catalog's stay.
     Of kinds that the catalog does not hold, it may be in any schema on the path.
     """
     if kind in WITHOUT_SCHEMA or len(parts) > 1:
@@ -117,9 +146,10 @@ def names_of_existing(env: Environment, kind: Kind, parts: Sequence[str]) -> lis
     name, path = parts[-1] if parts else "*", env.settings.search_path
     there = _schemas_with(env, kind, name)
     if there is not None:
-        found = next((schema for schema in path if schema in there), None)
-        return [ObjectName(name, found or env.settings.creation_schema or "public")]
-    own = [schema for schema in path if schema != "pg_catalog"]
+        found = [schema for schema in path if schema in there]
+        reached = found[:1] if found[:1] == [_BUILT_IN] else found
+        return [ObjectName(name, schema) for schema in reached or [env.settings.creation_schema or "public"]]
+    own = [schema for schema in path if schema != _BUILT_IN]
     return [ObjectName(name, schema) for schema in own or path] or [ObjectName(name, "public")]
 
 
@@ -195,8 +225,12 @@ def touch_object(env: Environment, privilege: Privilege, kind: Kind, object_: An
     """An access to what a DDL node names."""
     if kind is Kind.FUNCTION and privilege is not Privilege.CREATE:
         touch_functions(env, privilege, object_, missing_ok=missing_ok)
+    elif isinstance(object_, ast.ObjectWithArgs) and (found := _operators_named(env, object_)):
+        env.changes_catalog = True
+        for name in found:
+            env.add(Access(privilege, kind, name))
     else:
-        touch(env, privilege, kind, parts_of(object_), missing_ok=missing_ok)
+        touch(env, privilege, kind, parts_of_existing(env, kind, object_), missing_ok=missing_ok)
 
 
 def functions_named(env: Environment, object_: Any) -> list[Function]:
@@ -214,6 +248,24 @@ def functions_named(env: Environment, object_: Any) -> list[Function]:
     found = [f for f in found if len(f.arguments) == len(given)] or found
     same = [f for f in found if all(_is(env, t, o) for t, o in zip(given, f.argument_types, strict=False))]
     return same or found
+
+
+def _operators_named(env: Environment, object_: ast.ObjectWithArgs) -> list[ObjectName]:
+    """The operators that a name with its operands' types may mean, as far as the catalog knows them."""
+    parts = parts_of(object_)
+    env.needs_settings = env.needs_settings or len(parts) == 1
+    schemas: Sequence[str] = parts[-2:-1] or env.settings.search_path
+    operands = tuple(object_.objargs or ())
+    found = [
+        operator.schema
+        for operator in env.catalog.operators(parts[-1])
+        if operator.schema in schemas
+        and all(
+            oid == 0 if written is None else _is(env, written, oid)
+            for written, oid in zip(operands, (operator.left, operator.right), strict=False)
+        )
+    ]
+    return [ObjectName(parts[-1], schema) for schema in sorted(set(found))]
 
 
 def _is(env: Environment, written: ast.TypeName, oid: int) -> bool:

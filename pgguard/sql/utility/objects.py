@@ -15,16 +15,20 @@ from pgguard.sql.utility.names import (
     KINDS,
     ON_TABLE,
     Collector,
+    cast_name,
     create_name,
     execute_named,
-    name_of,
+    functions_named,
+    names_of_existing,
     parts_of,
+    parts_of_existing,
     tag_of,
     touch,
     touch_descendants,
     touch_functions,
     touch_object,
     touch_relation,
+    transform_name,
 )
 from pgguard.sql.utility.tables import functions_in
 
@@ -140,7 +144,7 @@ def _rename(node: ast.RenameStmt, env: Environment) -> str:
     parts = (
         parts_of(node.relation)
         if node.relation is not None
-        else parts_of(node.object)
+        else parts_of_existing(env, kind, node.object)
         if node.object
         else [node.subname or ""]
     )
@@ -157,21 +161,24 @@ def _rename(node: ast.RenameStmt, env: Environment) -> str:
             missing_ok=bool(node.missing_ok),
         )
     if node.renameType not in ON_TABLE and node.renameType not in {_O.OBJECT_ATTRIBUTE, _O.OBJECT_DOMCONSTRAINT}:
-        old = name_of(env, kind, parts)
-        env.add(Access(_P.CREATE, kind, ObjectName(node.newname or "", old.schema)))
+        for schema in _schemas(env, kind, node.object, parts):
+            env.add(Access(_P.CREATE, kind, ObjectName(node.newname or "", schema)))
     return tag_of(node.renameType, "ALTER")
+
+
+def _schemas(env: Environment, kind: Kind, object_: Any, parts: Sequence[str]) -> set[str | None]:
+    """Where an object may be that exists."""
+    found = functions_named(env, object_) if kind is Kind.FUNCTION else ()
+    return {f.schema for f in found} or {name.schema for name in names_of_existing(env, kind, parts)}
 
 
 def _set_schema(node: ast.AlterObjectSchemaStmt, env: Environment) -> str:
     if node.objectType == _O.OBJECT_STATISTIC_EXT:
         return _statistics(node, env)
     kind = KINDS[node.objectType]
-    parts = parts_of(node.relation) if node.relation is not None else parts_of(node.object)
-    if kind is Kind.FUNCTION:
-        touch_functions(env, _P.ALTER, node.object)
-    else:
-        touch(env, _P.ALTER, kind, parts, missing_ok=bool(node.missing_ok))
-    env.add(Access(_P.CREATE, kind, ObjectName(parts[-1], node.newschema or "")))
+    named = node.object if node.relation is None else node.relation
+    touch_object(env, _P.ALTER, kind, named, missing_ok=bool(node.missing_ok))
+    env.add(Access(_P.CREATE, kind, ObjectName(parts_of(named)[-1], node.newschema or "")))
     return tag_of(node.objectType, "ALTER")
 
 
@@ -345,14 +352,13 @@ def _alter_any_table(env: Environment) -> None:
 
 
 def _create_cast(node: ast.CreateCastStmt, env: Environment) -> str:
-    source, target = (".".join(parts_of(type_)) for type_ in (node.sourcetype, node.targettype))
-    touch(env, _P.CREATE, Kind.CAST, [f"{source} as {target}"])
+    touch(env, _P.CREATE, Kind.CAST, [cast_name(env, node.sourcetype, node.targettype)])
     execute_named(env, node.func or ())
     return "CREATE CAST"
 
 
 def _create_transform(node: ast.CreateTransformStmt, env: Environment) -> str:
-    touch(env, _P.CREATE, Kind.TRANSFORM, [f"{'.'.join(parts_of(node.type_name))} language {node.lang}"])
+    touch(env, _P.CREATE, Kind.TRANSFORM, [transform_name(env, node.type_name, node.lang or "")])
     env.touch(_P.USAGE, Kind.LANGUAGE, node.lang or "")
     for function in (node.fromsql, node.tosql):
         execute_named(env, function or ())
