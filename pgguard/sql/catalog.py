@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+_FIXED = frozenset({"pg_catalog", "information_schema", "pg_toast"})
+
 
 class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
     """A table, view, sequence or whatever else has a row in pg_class. `kind`: pg_class.relkind.
@@ -46,6 +48,21 @@ class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
     dependents: tuple[tuple[str, str], ...] = ()
     referenced_by: tuple[tuple[str, str], ...] = ()
     of_type: int = 0
+
+    @property
+    def hands(self) -> tuple[str, str] | None:
+        """Whose it is to alter, as far as it can be told: None for what nobody else alters while a statement waits."""
+        return None if self.temporary or self.schema in _FIXED else (self.schema, self.owner)
+
+    def without(self, gone: frozenset[str]) -> "Relation":
+        """As it is once these columns are dropped."""
+        kept = [place for place, name in enumerate(self.columns) if name not in gone]
+        return msgspec.structs.replace(
+            self,
+            columns=tuple(self.columns[place] for place in kept),
+            types=tuple(self.types[place] for place in kept) if self.types else (),
+            numbers=tuple(self.numbers[place] for place in kept) if self.numbers else (),
+        )
 
     def type_of(self, column: str) -> int:
         """The type of a column; 0 where it is not known."""

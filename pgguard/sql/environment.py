@@ -75,11 +75,12 @@ class Unresolved(Exception):  # noqa: N818  # it says what is the case
 
 
 class Hiding(NamedTuple):
-    """An object whose name, found by the search_path, hides that of another."""
+    """An object whose name, found by the search_path, hides that of another; or a column that hides another's."""
 
     what: str
     schema: str
     name: str
+    column: str = ""
 
 
 _STAYS = "pg_catalog"
@@ -88,8 +89,8 @@ _STAYS = "pg_catalog"
 class Environment:
     """See the module. `text` is the statement's own text, for controls that need a slice of it.
 
-    `voids`: the parameters that the client declares as of type void. `gone`: objects that the search_path does not
-    find, since somebody may take them away (hiding.py).
+    `voids`: the parameters that the client declares as of type void. `gone`: objects and columns that are not
+    found, since somebody may take them away (hiding.py).
     """
 
     def __init__(  # noqa: PLR0913  # what a statement's facts depend on
@@ -115,7 +116,9 @@ class Environment:
         """Something of type void stands where a parameter may take its type from it."""
         self._gone = gone
         self.hiding: set[Hiding] = set()
-        """What was found by the search_path and hides something else."""
+        """What was found and hides something else."""
+        self.seen: dict[tuple[str, str], Relation] = {}
+        """The relations that were found."""
         self.needs_settings = False
         self.unsettles = False
         self.changes_catalog = False
@@ -163,19 +166,43 @@ class Environment:
         """The relation by schema, or by the search_path."""
         if schema == "pg_temp":
             schema = next((s for s in self.settings.search_path if s.startswith("pg_temp_")), "pg_temp")
-        if schema is not None:
-            return self.catalog.relation(schema, name)
-        self.needs_settings = True
-        places = [s for s in self.settings.search_path if self.catalog.relation(s, name) is not None]
-        places = self.reachable("relation", places, name)
-        return self.catalog.relation(places[0], name) if places else None
+        if schema is None:
+            self.needs_settings = True
+            places = [s for s in self.settings.search_path if self.catalog.relation(s, name) is not None]
+            schema = next(iter(self.reachable("relation", places, name)), None)
+        found = None if schema is None else self.catalog.relation(schema, name)
+        if found is None or schema is None:
+            return None
+        found = self._left_of(found)
+        self.seen[schema, name] = found
+        return found
+
+    def _left_of(self, relation: Relation) -> Relation:
+        name = relation.schema, relation.name
+        gone = frozenset(one.column for one in self._gone if one.column and (one.schema, one.name) == name)
+        return relation.without(gone) if gone else relation
+
+    def others_alter(self, relation: Relation) -> bool:
+        """Whether other hands than the relation's may add a column to one of those that the statement names."""
+        others = {one.hands for one in self.seen.values()} - {None, relation.hands}
+        return bool(others)
+
+    def hides(self, column: str, behind: Iterable[Relation]) -> None:
+        """A column was found by its bare name: where it is dropped, it is one of these relations' instead, or its row.
+
+        Whoever may alter these themselves reads nothing that they could not read otherwise.
+        """
+        hands = {relation.hands or (relation.schema, "") for relation in behind}
+        for relation in self.seen.values() if hands else ():
+            if relation.hands is not None and hands != {relation.hands} and column in relation.columns:
+                self.hiding.add(Hiding("column", relation.schema, relation.name, column))
 
     def reachable(self, what: str, schemas: Sequence[str], name: str) -> list[str]:
         """Of the schemas that have something of this name, in the order of the search_path, those where it is found.
 
         The session's own temporary objects and PostgreSQL's are taken away by nobody else.
         """
-        found = [schema for schema in schemas if (what, schema, name) not in self._gone]
+        found = [schema for schema in schemas if Hiding(what, schema, name) not in self._gone]
         if len(found) > 1 and found[0] != _STAYS and not found[0].startswith("pg_temp"):
             self.hiding.add(Hiding(what, found[0], name))
         return found

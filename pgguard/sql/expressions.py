@@ -166,6 +166,8 @@ def _column_ref(node: ast.ColumnRef, level: Level) -> int:
 
 def _bare_name(name: str, node: ast.ColumnRef, level: Level) -> int:
     found = level.scope.column(name, node.location)
+    if found is not None:
+        level.env.hides(name, level.scope.behind(name))
     item = level.scope.alias(name) if not found else None
     if found is not None:
         if item is not None:  # it may be a column of what has unknown columns, or this whole row

@@ -4,6 +4,7 @@ An entry is walked with what it may see: a lateral one the entries to its left, 
 condition sees the two sides of its join. Source: PostgreSQL source, parse_clause.c, transformFromClauseItem.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from pglast import ast
@@ -225,6 +226,8 @@ def _join(node: ast.JoinExpr, level: Level) -> tuple[list[Item], Merged]:
     using = functions.names_of(node.usingClause)
     if node.isNatural:
         using = _common(left, left_merged, right, right_merged)
+        _may_join_more(left, right, level)
+        _may_join_more(right, left, level)
     for name in using:
         behind = [*_behind(name, left, left_merged), *_behind(name, right, right_merged)]
         for item, column in behind:
@@ -283,6 +286,25 @@ def _common(left: list[Item], left_merged: Merged, right: list[Item], right_merg
         raise Opaque("a NATURAL JOIN with a function whose columns are not known")
     rights = set(_names(right, right_merged))
     return [name for name in dict.fromkeys(_names(left, left_merged)) if name in rights]
+
+
+def _may_join_more(side: list[Item], other: list[Item], level: Level) -> None:
+    """A column that others add to their relation meanwhile is joined with one of that name: any may be."""
+    hands = {hands for item in other for hands in _hands(item, level)} - {None}
+    for item in side:
+        if isinstance(item, RelationItem) and hands - {item.relation.hands}:
+            item.read_all()
+
+
+def _hands(item: Item, level: Level) -> Iterator[tuple[str, str] | None]:
+    """Who may add columns to an item."""
+    if isinstance(item, RelationItem):
+        yield item.relation.hands
+    elif item.inside is not None:
+        for one in (*item.inside.relations, *item.inside.items):
+            yield from _hands(one, level)
+    else:  # of a CTE
+        yield from (relation.hands for relation in level.env.seen.values())
 
 
 def _names(items: list[Item], merged: Merged) -> list[str]:

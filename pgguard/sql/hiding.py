@@ -1,4 +1,5 @@
-"""Names that hide others: a name without its schema means the first of the search_path that has it.
+"""Names that hide others: a name without its schema means the first of the search_path that has it, a column that
+of the innermost query.
 
 Whoever may drop or rename that first one can do so while a statement waits for a lock that they hold: the database
 looks names up again then, long after the statement was judged. So it is read anew with each of them gone, alone and
@@ -33,7 +34,8 @@ class Combinations:
         """What was found to hide others where these are gone. Raises TooComplex where that makes too many."""
         new = sorted(set(hiding) - self._needs.keys())
         for one in new:
-            self._needs[one] = frozenset(other for other in gone if (other.what, other.name) == (one.what, one.name))
+            same = (other for other in gone if (other.what, other.name) == (one.what, one.name))
+            self._needs[one] = frozenset() if one.column else frozenset(same)
         for one in new:
             for known in list(self._known):
                 self._extend(known, one)
@@ -51,13 +53,13 @@ class Combinations:
             return
         if len(self._known) > _MOST:
             raise TooComplex(
-                f"{self._names()} stand in several schemas of the search_path, in too many combinations to be judged: "
-                "write them with their schema"
+                f"{self._names()} may each mean several things, in too many combinations to be judged: "
+                "write relations with their schema, and columns with their table"
             )
         self._known[more] = None
         self._waiting.append(more)
 
     def _names(self) -> str:
-        names = sorted({one.name for one in self._needs})
+        names = sorted({one.column or one.name for one in self._needs})
         shown = [f'"{name}"' for name in names[:_SHOWN]]
         return ", ".join(shown) + (f" and {len(names) - _SHOWN} more names" if len(names) > _SHOWN else "")

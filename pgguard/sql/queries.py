@@ -224,7 +224,8 @@ def _output_first(node: Any, output: _Output, level: Level) -> int:
     """The type of an output column by its name, or of an expression over input columns."""
     name = _bare(node)
     type_ = output.type_of(name)
-    if type_ is not None:
+    if type_ is not None and name is not None:
+        level.env.hides(name, level.scope.behind(name, here=True))  # it may be one of a `*`
         return type_
     try:
         return walk(node, level)
@@ -340,7 +341,8 @@ def _insert(node: ast.InsertStmt, level: Level) -> Columns:
         for target in node.cols:
             walk(target.indirection, level)
     else:
-        count = len(item.relation.columns) if given is None else len(given)
+        open_ended = given is None or (_has_star(source) and level.env.others_alter(item.relation))
+        count = len(item.relation.columns) if given is None or open_ended else len(given)
         item.inserted = set(item.relation.columns[:count])
     _insert_conversions(node, item, given, level)
     level.scope.add(item)
@@ -348,6 +350,15 @@ def _insert(node: ast.InsertStmt, level: Level) -> Columns:
         _on_conflict(node.onConflictClause, item, level)
     level.scope.report(level.env, False, {})
     return _returning(node.returningClause, item, level)
+
+
+def _has_star(source: Any) -> bool:
+    """Whether how many columns a query gives hangs on how many a relation has."""
+    if not isinstance(source, ast.SelectStmt):
+        return False
+    if source.op != SetOperation.SETOP_NONE:
+        return _has_star(source.larg)
+    return any(_star_of(target.val) is not None for target in source.targetList or ())
 
 
 def _insert_conversions(node: ast.InsertStmt, item: RelationItem, given: Columns, level: Level) -> None:

@@ -150,7 +150,7 @@ class Scope:
 
     def alias(self, name: str, schema: str | None = None) -> Item | None:
         """The item that a qualifier names, here or further out."""
-        for scope in self._outward():
+        for scope in self.outward():
             for item in scope.items:
                 if item.alias == name and (schema is None or item.schema == schema):
                     return item
@@ -159,7 +159,7 @@ class Scope:
     def column(self, name: str, location: int | None) -> int | None:
         """Read an unqualified column; its type, None where there is none. Raises Unresolved where it is ambiguous."""
         unknown: Item | None = None
-        for scope in self._outward():
+        for scope in self.outward():
             behind = scope.merged.get(name)
             if behind is not None:
                 for item, column in behind:
@@ -173,6 +173,19 @@ class Scope:
                 return sure[0].type_of(name)
             unknown = unknown or next((i for i in scope.items if i.visible and i.columns is None), None)
         return None if unknown is None else ANYTHING
+
+    def behind(self, name: str, *, here: bool = False) -> list[Relation]:
+        """The relations of which a bare name would be a column, or the whole row, where it is no column of this level.
+
+        `here`: where it is no output column, so that columns of this level count.
+        """
+        return [
+            item.relation
+            for scope in self.outward()
+            for item in (*scope.items, *scope.relations)
+            if isinstance(item, RelationItem)
+            and (item.alias == name or ((here or scope is not self) and name in (item.columns or ())))
+        ]
 
     def read_all(self) -> None:
         """`*`: every visible column of this level."""
@@ -191,7 +204,7 @@ class Scope:
             columns += [Column(name, item.type_of(name)) for name in item.columns if name not in item.hidden]
         return columns
 
-    def _outward(self) -> "Iterable[Scope]":
+    def outward(self) -> "Iterable[Scope]":
         scope: Scope | None = self
         while scope is not None:
             yield scope

@@ -1,7 +1,7 @@
 """Two sessions of one builder: one waits for a lock, the other takes away meanwhile what its names meant when it was judged.
 
 PostgreSQL looks a name up again when it has waited for a lock (RangeVarGetRelid), and looks up functions after it has
-locked the tables of FROM. So a name that hides another's was judged as the one and read the other.
+locked the tables of FROM. So a name that hides another's was judged as the one and read the other; the same with columns.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,10 @@ from pgguard.lab.lab import Lab
 
 _MADE = (
     "create table lab.secrets (id int, code text, note text)",
+    "create table lab.plain (id int, card_number text)",
     "create function lab.reveal() returns text language sql as $$ select 'mine' $$",
 )
-_DROPPED = ("drop table if exists lab.secrets, lab.gone", "drop function if exists lab.reveal, lab.gone")
+_DROPPED = ("drop table if exists lab.secrets, lab.gone, lab.plain", "drop function if exists lab.reveal, lab.gone")
 
 
 @pytest.fixture
@@ -43,6 +44,9 @@ def sessions(besieged: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[p
         ("alter table lab.secrets rename to gone", "with s as (table secrets) select min(code) from s"),
         ("drop table lab.secrets", "select s.code from built, secrets s"),
         ("drop table lab.secrets", "update secrets set note = 'x' returning code"),
+        ("alter table lab.plain drop card_number", "select (select card_number from plain limit 1) from sales.customers"),
+        ("alter table lab.plain rename card_number to gone", "with p as (select * from plain) select max(name) from sales.customers where exists (select from p where card_number = '1')"),
+        ("alter table lab.plain add x text", "insert into sales.inbox select * from plain"),
         ("drop function lab.reveal; lock table lab.built in access exclusive mode", "select reveal() from built"),
         ("alter function lab.reveal rename to gone; lock table lab.built in access exclusive mode", "select reveal() from built"),
     ],
