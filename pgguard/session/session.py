@@ -51,7 +51,7 @@ from pgguard.wire.framing import FrontendFramer, Malformed, Message, ProtocolVio
 _QUESTION_NAME = b"pgguard.question"
 
 _TURN = 16
-"""Messages taken in one go: a few milliseconds where none has been seen before."""
+"""Messages taken in one go: a millisecond of statements that are known, some ten of such as nobody has seen before."""
 
 _ENDS_SKIPPING = frozenset({Frontend.SYNC, Frontend.FLUSH, Frontend.TERMINATE})
 _PREPARING = frozenset({Awaits.PARSE, Awaits.DESCRIBE, Awaits.CLOSE})
