@@ -125,6 +125,18 @@ def test_security_has_no_command_that_its_own_test_does_not_run():
     ] == []
 
 
+def _installed_by(page: str) -> set[str]:
+    typed = "".join(block.text for block in _blocks_for_a_shell() if block.page == page).replace("\\\n", " ")
+    return {package for line in re.findall(r"^apt-get install (.*)$", typed, re.MULTILINE) for package in line.split()}
+
+
+def test_the_packages_that_are_installed_by_hand_are_those_that_dev_installs():
+    """The quick start named none of what its lab runs."""
+    lists = re.findall(r'^\w*packages="([^"]+)"$', (ROOT / "dev").read_text(), re.MULTILINE)
+    assert _installed_by("quick-start.md") == {package for names in lists for package in names.split()}
+    assert _installed_by("operations.md") < _installed_by("quick-start.md")
+
+
 def test_what_is_said_to_be_run_elsewhere_is_there():
     named = {path for b in _blocks_for_a_shell() for path in re.findall(r"\btests/[\w/.]+\w", b.not_run or "")}
     assert named
