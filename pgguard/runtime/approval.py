@@ -17,7 +17,7 @@ import msgspec
 from pgguard.audit.log import AuditUnavailable
 from pgguard.audit.records import DecisionMade, HoldEvent
 from pgguard.audit.redact import LONG
-from pgguard.model.access import Kind
+from pgguard.model.access import Access, Kind, ObjectName, Privilege
 from pgguard.model.context import Context, Unknown
 from pgguard.model.control import Control, DeclareCursor, ExecutePrepared, FetchCursor, Prepare, Transaction
 from pgguard.model.decision import AccessDecision, Decision, Effect, HoldRequirement, Redaction
@@ -89,6 +89,9 @@ class Approval:
         )
         self._recent = house.decisions.of(self._at_login)
         self._observes = house.observes(login.database)
+        self._heard_in: Stamp | None = None
+        self._heard: dict[str, bool] = {}
+        """Channels of whose notifications it was asked this second, and the answers."""
         self.running = RunningStatements()
 
     def audit_id(self, request: Request) -> str:
@@ -126,6 +129,19 @@ class Approval:
         if running is None or shown is None:
             return False
         return self._now(running, (Facts("SELECT", shown),)).effect is Effect.ALLOW
+
+    def may_hear(self, channel: str) -> bool:
+        """Whether the rules let the user LISTEN to this channel now, who once was let."""
+        if self._observes:
+            return True
+        stamp = self._stamp()
+        if stamp != self._heard_in:
+            self._heard_in, self._heard = stamp, {}
+        if channel not in self._heard:
+            listen = Facts("LISTEN", (Access(Privilege.LISTEN, Kind.CHANNEL, ObjectName(channel)),))
+            decision = decide(self._house.rulebook.current, (listen,), self._context(None, ()))
+            self._heard[channel] = decision.effect is not Effect.DENY
+        return self._heard[channel]
 
     def _now(self, running: Running, statements: tuple[Facts, ...]) -> Decision:
         """What the rules say in the context of a statement that runs, but for the groups: those of now."""
@@ -412,7 +428,8 @@ class Approval:
             state=tuple(self._house.probes.fresh()),
         )
 
-    def _context(self, request: Request, statements: tuple[Facts, ...]) -> Context:
+    def _context(self, request: Request | None, statements: tuple[Facts, ...]) -> Context:
+        """`request`: None for what no request has brought, of whose transaction nothing is known."""
         login, state = self._at_login, self._understanding.state
         membership = self._house.directory.membership(login.user)
         return Context(
@@ -425,11 +442,11 @@ class Approval:
             transport=login.transport,
             application=self._parameters.get("application_name", ""),
             ticket=login.ticket,
-            block=_block(request, statements),
-            read_only=_read_only(state, statements),
+            block=None if request is None else _block(request, statements),
+            read_only=None if request is None else _read_only(state, statements),
             reason="" if state is None else state.reason,
             state=self._house.probes.fresh(),
-            estimated_rows=_estimate(request),
+            estimated_rows=Unknown.UNKNOWN if request is None else _estimate(request),
         )
 
     def _rows(self, request: Request, judged: Held) -> Generator[Ask, Any, Estimate]:

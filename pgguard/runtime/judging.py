@@ -39,6 +39,8 @@ class Approver(Protocol):
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool: ...
 
+    def may_hear(self, channel: str) -> bool: ...
+
     def failed(self, request: Request, error: Exception) -> Refuse:
         """The refusal of a statement whose judgement raised."""
         ...
@@ -69,6 +71,9 @@ class SessionJudge:
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool:
         return self._approver.may_show(number, error)
+
+    def may_hear(self, channel: str) -> bool:
+        return self._approver.may_hear(channel)
 
     def abandon(self) -> None:
         """The session is over: end what its waiting judgement waits for."""

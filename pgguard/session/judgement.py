@@ -209,3 +209,7 @@ class Judge(Protocol):
         `number`: of the request that failed; `error`: its fields by their letters.
         """
         ...
+
+    def may_hear(self, channel: str) -> bool:
+        """Whether the client may see a notification of this channel, whatever has let it LISTEN."""
+        ...

@@ -60,12 +60,13 @@ _STATUS = {status.value: status for status in TransactionStatus}
 
 
 class Replies:
-    """Reads what the database sends, by the queue of what it was sent. `may_show`: see `Judge`."""
+    """Reads what the database sends, by the queue of what it was sent. `may_show`, `may_hear`: see `Judge`."""
 
     def __init__(
         self,
         parameters: dict[str, str],
         may_show: Callable[[int, Mapping[str, str]], bool],
+        may_hear: Callable[[str], bool],
         *,
         walsender: bool = False,
         processes: tuple[int, int] = (0, 0),
@@ -73,6 +74,7 @@ class Replies:
         self.parameters = parameters
         self._backend, self._shown_as = (number.to_bytes(4, "big") for number in processes)
         self._may_show = may_show
+        self._may_hear = may_hear
         self._walsender = walsender
         self.streaming = False
         """Both sides send CopyData, until each has said CopyDone or the database ReadyForQuery."""
@@ -353,7 +355,12 @@ class Replies:
         return None
 
     def _notified(self, raw: bytes) -> bytes | None:
-        """A client knows its own by the number that it was told at login: among nodes another than the backend's."""
+        """A client hears what it may hear now: its LISTEN was judged once.
+
+        It knows its own by the number that it was told at login: among nodes another than the backend's.
+        """
+        if not self._may_hear(backend.read_channel(raw)):
+            return b""
         own = raw[_HEADER : _HEADER + 4] == self._backend
         return raw[:_HEADER] + self._shown_as + raw[_HEADER + 4 :] if own else None
 

@@ -113,7 +113,9 @@ class Session:
         self._to_server: list[bytes] = []
         self._preparing = 0
         """How many of the last ones there run nothing: Parse, Describe, Close."""
-        self._replies = Replies(dict(parameters), self._may_show, walsender=walsender, processes=processes)
+        self._replies = Replies(
+            dict(parameters), self._may_show, self._may_hear, walsender=walsender, processes=processes
+        )
         self._waiting: _Waiting | None = None
         self._requests = 0
         self._draining = False
@@ -481,6 +483,12 @@ class Session:
     def _may_show(self, number: int, error: Mapping[str, str]) -> bool:
         try:
             return self._judge.may_show(number, error)
+        except Exception:  # noqa: BLE001  # INVARIANT: a judge that raises refuses
+            return False
+
+    def _may_hear(self, channel: str) -> bool:
+        try:
+            return self._judge.may_hear(channel)
         except Exception:  # noqa: BLE001  # INVARIANT: a judge that raises refuses
             return False
 

@@ -125,6 +125,11 @@ def command_complete(tag: str) -> bytes:
     return message(Backend.COMMAND_COMPLETE, tag.encode() + b"\0")
 
 
+def read_channel(raw: bytes) -> str:
+    """That of a NotificationResponse."""
+    return Body(raw, 9).string().decode("utf-8", "replace")
+
+
 def read_command_tag(raw: bytes) -> str:
     return Body(raw).string().decode("utf-8", "replace")
 

@@ -52,6 +52,10 @@ rules:
     deny: select
     on: sales.orders
     mode: observe
+  - name: writers-hear-news
+    who: {{group: writers}}
+    allow: listen
+    on: {{channel: news}}
   - name: writers-look-at-cities-while-they-cannot-write
     who: {{group: writers}}
     allow: select
@@ -236,6 +240,39 @@ def test_a_reason_opens_what_asks_for_one(live: Live):
     )
     assert done.stdout == "SET\n2\nRESET\n"
     assert done.stderr.count("42501") == 2
+
+
+async def test_a_notification_reaches_whoever_may_listen_now(live: Live, as_user: AsUser):
+    """A LISTEN was judged once: who had lost the right to it went on to hear what others notified."""
+    as_user("bob")
+    heard: asyncio.Queue[object] = asyncio.Queue()
+
+    async def notified(connection: asyncpg.Connection, what: str) -> None:
+        await asyncio.to_thread(live.lab.postgres.run, f"notify news, '{what}'", "shop")
+        await connection.fetchval("select 1")  # behind it all that was told before has come
+
+    async def until(connection: asyncpg.Connection, *, allowed: bool) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await connection.fetchval("select count(*) from sales.orders")
+                except asyncpg.InsufficientPrivilegeError:
+                    if not allowed:
+                        return
+                else:
+                    if allowed:
+                        return
+
+    async with connected(live.lab, "bob") as connection:
+        await connection.add_listener("news", lambda *said: heard.put_nowait(said[-1]))
+        await notified(connection, "one")
+        await asyncio.to_thread(live.lab.slapd.remove_from_group, "bob", "writers")
+        await until(connection, allowed=False)
+        await notified(connection, "two")
+        await asyncio.to_thread(live.lab.slapd.add_to_group, "bob", "writers")
+        await until(connection, allowed=True)
+        await notified(connection, "three")
+        assert [await asyncio.wait_for(heard.get(), 20) for _ in range(2)] == ["one", "three"]
 
 
 def test_a_reason_that_was_taken_back_opens_nothing(live: Live):

@@ -30,6 +30,9 @@ class Waits:
     def may_show(self, number: int, error: Mapping[str, str]) -> bool:
         return False
 
+    def may_hear(self, channel: str) -> bool:
+        return True
+
     def failed(self, request: Request, error: Exception) -> Refuse:
         raise AssertionError from error
 

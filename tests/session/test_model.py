@@ -59,6 +59,9 @@ class Refusing:
     def may_show(self, number: int, error: Mapping[str, str]) -> bool:
         return True
 
+    def may_hear(self, channel: str) -> bool:
+        return True
+
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
         del names
         assert len(answers) == 1
