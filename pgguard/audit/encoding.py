@@ -10,6 +10,8 @@ import msgspec
 from pgguard.audit.records import MARK, DecisionMade, Record
 
 _REMEMBERED = 256
+_ROOM = 8 << 20
+"""Bytes of their encoding; the objects themselves take about as much again."""
 
 _Parts = tuple[object, object, object]
 _Encoded = tuple[msgspec.Raw, msgspec.Raw, msgspec.Raw]
@@ -19,6 +21,7 @@ class Encoder:
     def __init__(self) -> None:
         self._encoder = msgspec.json.Encoder()
         self._known: dict[tuple[int, int, int], tuple[_Parts, _Encoded]] = {}
+        self._taken = 0
 
     def encode(self, record: Record) -> bytes:
         """One JSON object, its schema first."""
@@ -33,9 +36,11 @@ class Encoder:
         known = self._known.get(key)
         if known is not None:
             return known[1]
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
         encode = self._encoder.encode
         encoded = msgspec.Raw(encode(parts[0])), msgspec.Raw(encode(parts[1])), msgspec.Raw(encode(parts[2]))
+        if len(self._known) >= _REMEMBERED or self._taken > _ROOM:
+            self._known.clear()
+            self._taken = 0
+        self._taken += sum(map(len, encoded))
         self._known[key] = parts, encoded
         return encoded

@@ -22,6 +22,9 @@ from pgguard.runtime.settings_question import SessionState
 _REMEMBERED = 128
 """Decisions of a second: what the transactions of an application usually repeat."""
 
+_ROOM = 4 << 20
+"""Bytes that their facts may take: a few large statements would otherwise stay for as long as anybody's session."""
+
 
 class Stamp(msgspec.Struct, frozen=True):
     """What all sessions share, each by the number of its version: rules, directory, probes; and the second it is."""
@@ -71,6 +74,7 @@ class RecentDecisions:
 
     def __init__(self) -> None:
         self._stamp: Stamp | None = None
+        self._taken = 0
         self._made: dict[tuple[int, Circumstances], Held] = {}
         """By the identity of the statements, which each entry itself keeps alive, and their circumstances.
 
@@ -82,8 +86,10 @@ class RecentDecisions:
         return self._made.get((id(statements), circumstances))
 
     def add(self, circumstances: Circumstances, made: Held) -> None:
-        if circumstances.stamp != self._stamp or len(self._made) >= _REMEMBERED:
+        self._taken += sum([facts.cost for facts in made.statements])
+        if circumstances.stamp != self._stamp or len(self._made) >= _REMEMBERED or self._taken > _ROOM:
             self._stamp = circumstances.stamp
+            self._taken = sum([facts.cost for facts in made.statements])
             self._made = {}
         self._made[id(made.statements), circumstances] = made
 

@@ -4,10 +4,14 @@ import tracemalloc
 
 import msgspec
 
+from pgguard.audit.encoding import Encoder
+from pgguard.audit.records import DecisionMade
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
-from pgguard.model.context import Context
+from pgguard.model.context import Context, Unknown
+from pgguard.model.decision import AccessDecision, Decision, Effect
 from pgguard.model.facts import Facts
 from pgguard.runtime.facts_cache import FactsCache
+from pgguard.runtime.recent import Circumstances, Held, RecentDecisions, Stamp
 from pgguard.runtime.running import Running, RunningStatements
 from pgguard.sql.analyze import Script
 
@@ -51,3 +55,33 @@ def test_what_a_session_remembers_of_its_statements_is_little():
     assert taken < 16 << 20
     assert running.of(199) is not None
     assert running.of(0) is None
+
+
+def test_what_was_decided_in_a_second_is_little():
+    """A hundred decisions about large statements stayed for as long as the sessions that shared them."""
+    recent, stamp = RecentDecisions(), Stamp(1, 1, 1, 1)
+    circumstances = Circumstances(stamp, True, "", False, None, Unknown.NOT_ASKED, ())
+    context = Context("alice", "alice@EXAMPLE.COM", "shop", 0.0)
+    tracemalloc.start()
+    for _ in range(100):
+        facts = _from_a_process_of_its_own().statements
+        accesses = tuple(AccessDecision(access, Effect.ALLOW, ("r",)) for access in facts[0].accesses)
+        recent.add(circumstances, Held(facts, context, Decision(Effect.ALLOW, accesses=accesses), stamp))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 16 << 20
+    assert recent.find(facts, circumstances) is not None
+
+
+def test_what_the_audit_has_encoded_is_little():
+    """256 decisions of whatever size were remembered, with their encoding."""
+    encoder, context = Encoder(), Context("alice", "alice@EXAMPLE.COM", "shop", 0.0)
+    tracemalloc.start()
+    for n in range(200):
+        facts = _from_a_process_of_its_own().statements
+        accesses = tuple(AccessDecision(access, Effect.ALLOW, ("r",)) for access in facts[0].accesses)
+        decision = Decision(Effect.ALLOW, accesses=accesses)
+        encoder.encode(DecisionMade("", f"s-{n}", "s", "query", "", Effect.ALLOW, context, facts, decision))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 48 << 20
