@@ -147,7 +147,9 @@ class Connection:
         self._throttle()
 
     def _heed(self, events: Sequence[Event]) -> None:
-        self._record_outcomes([event for event in events if isinstance(event, Outcome)])
+        outcomes = [event for event in events if isinstance(event, Outcome)]
+        if outcomes:
+            self._record_outcomes(outcomes)
         for event in events:
             match event:
                 case Outcome():
@@ -197,8 +199,12 @@ class Connection:
     # outcomes
 
     def _record_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        ended = [(outcome, self._approval.running.of(outcome.number)) for outcome in outcomes]
-        records = [self._record_of(outcome, running) for outcome, running in ended if running is not None]
+        records, changed = [], False
+        for outcome in outcomes:
+            running = self._approval.running.of(outcome.number)
+            if running is not None:
+                records.append(self._record_of(outcome, running))
+                changed = changed or running.changes_catalog
         if not records:
             return
         self._statements += len(records)
@@ -206,7 +212,7 @@ class Connection:
             self._house.audit.follow_up(records)
         except AuditUnavailable as error:
             _log.error("%d outcomes were not recorded: %s", len(records), error)  # told in full
-        if any(running is not None and running.changes_catalog for _, running in ended):
+        if changed:
             self._spawn(self._refresh_catalog())
 
     def _record_of(self, outcome: Outcome, running: Running) -> StatementEnded:

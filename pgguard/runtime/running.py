@@ -40,6 +40,7 @@ class RunningStatements:
         self._running: OrderedDict[int, tuple[Running, int]] = OrderedDict()
         self._taken = 0
         self._latest: tuple[Facts, ...] = ()
+        self._newest = 0
 
     def __len__(self) -> int:
         return len(self._running)
@@ -47,6 +48,7 @@ class RunningStatements:
     def begin(self, number: int, running: Running) -> None:
         cost = 0 if running.statements is self._latest else running.cost  # one that is repeated has the same facts
         self._latest = running.statements
+        self._newest = number
         self._running[number] = running, cost
         self._taken += cost
         while self._taken > _ROOM and len(self._running) > 1:
@@ -54,6 +56,10 @@ class RunningStatements:
 
     def answered(self, number: int) -> None:
         """The database has finished with this request, and so with all before it."""
+        if number >= self._newest:  # as nearly always
+            self._running.clear()
+            self._taken = 0
+            return
         while self._running and next(iter(self._running)) <= number:
             self._forget_oldest()
 

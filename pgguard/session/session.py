@@ -146,9 +146,7 @@ class Session:
     @property
     def unfinished(self) -> bool:
         """Messages of the client's wait for nothing but their turn: call `go_on`."""
-        if not self._pending:
-            return False
-        return not (self._over or self._leaving or self._ending or self._stalled)
+        return bool(self._pending) and not self._blocked
 
     @property
     def status(self) -> TransactionStatus:
@@ -204,10 +202,13 @@ class Session:
         count statement_timeout, which is not meant for people's time. So does what prepares a message whose turn is
         still to come: that one may have to wait.
         """
+        output = self._to_server
         waits = self._waiting is not None and self._waiting.stage is _Stage.ELSEWHERE
-        cut = len(self._to_server) - (self._preparing if waits or self.unfinished else 0)
-        output, self._to_server = self._to_server[:cut], self._to_server[cut:]
-        self._preparing = len(self._to_server)
+        if self._preparing and (waits or self.unfinished):
+            cut = len(output) - self._preparing
+            output, self._to_server = output[:cut], output[cut:]
+        else:
+            self._to_server, self._preparing = [], 0
         return output
 
     def take_events(self) -> list[Event]:
@@ -275,6 +276,11 @@ class Session:
     # the client's messages, in order
 
     @property
+    def _blocked(self) -> bool:
+        """None of them may be taken now."""
+        return self._over or self._leaving or self._ending is not None or self._stalled
+
+    @property
     def _stalled(self) -> bool:
         return (
             self._waiting is not None
@@ -299,7 +305,7 @@ class Session:
             for _ in range(self._turn):
                 if self._ends_at_rest is not None and self._at_rest:
                     self._ending = self._ending or self._ends_at_rest
-                if not self.unfinished:
+                if not self._pending or self._blocked:
                     break
                 self._draining = False
                 message = self._pending.popleft()
