@@ -9,14 +9,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
+import psycopg
 import pytest
 
 from pgguard.audit.verify import verify_files
 from pgguard.cli.main import main
-from pgguard.lab.lab import Lab
+from pgguard.lab.lab import Lab, Plan
 from tests.docs.pages import PAGES, ROOT, Block, Stage, blocks, commands, run
 from tests.e2e.psql import run_psql
 
@@ -102,9 +104,29 @@ def test_a_page_about_rules_and_records(shop: Stage, page: str):
     _run_page(page, shop)
 
 
+def test_the_worst_night(folder: Path):
+    """What an operator looks at first, and what ends the sessions that came in around pgguard."""
+    with Lab(Plan(folder / "night", settings=('console.admin_groups=["dba"]',))) as lab:
+        run_psql(lab, "alice", "select card_number from sales.customers")
+        places = {
+            "/etc/pgguard/pgguard.toml": str(lab.config),
+            "/var/log/pgguard/audit.jsonl": str(lab.audit),
+            "-p 6432": f"-p {lab.proxy.port}",
+        }
+        environment = {**_environment(folder), **lab.environment("dora")}
+        _run_page("operations.md", Stage(folder, environment, places))
+        (ending,) = (block.text for page in PAGES for block in blocks(page) if "pg_terminate_backend" in block.text)
+        lab.postgres.run("create role stranger login superuser", "shop")
+        with closing(psycopg.connect(lab.postgres.dsn("shop"), user="stranger")) as around:
+            lab.postgres.run(ending, "shop")
+            with pytest.raises(psycopg.OperationalError):
+                around.execute("select 1")
+
+
 _RUN: dict[str, Callable[..., None]] = {
     "README.md": test_the_readme,
     "quick-start.md": test_the_quick_start,
+    "operations.md": test_the_worst_night,
     **dict.fromkeys(("audit.md", "replay.md", "rules.md"), test_a_page_about_rules_and_records),
 }
 _RUN_ELSEWHERE = {"security.md": "tests/docs/test_behind_pgguard.py"}
