@@ -138,6 +138,8 @@ class Understanding:
             return None
         if not isinstance(analysis, Script) or (not self._settled and (self._own_ddl or analysis.needs_settings)):
             return None
+        if _names_nothing(analysis) and self._asks_before(request, text.decode()):
+            return None
         for facts in analysis.statements:
             if isinstance(facts.control, _NAMING):
                 return None
@@ -242,6 +244,8 @@ class Understanding:
         analysis = yield from self._analysis(text, voids)
         if _names_nothing(analysis):
             # and in a failed transaction, where nothing can be asked, it alone leads out
+            if self._asks_before(request, text):
+                yield from self._settle(request)
             return analysis.statements
         if not self._settled and (self._own_ddl or isinstance(analysis, Refused) or analysis.needs_settings):
             if isinstance(analysis, Refused) and analysis.sqlstate is SqlState.SYNTAX_ERROR:
@@ -258,6 +262,12 @@ class Understanding:
         if isinstance(analysis, Refused):
             raise _refused(analysis)
         return analysis.statements
+
+    def _asks_before(self, request: Request, text: str) -> bool:
+        """Whether the database is asked before a transaction begins that keeps its first snapshot: a question inside
+        would take that before a LOCK has waited (PostgreSQL docs, LOCK).
+        """
+        return not self._settled and not request.inside and "isolation" in text.lower()
 
     # the session's own relations
 

@@ -156,3 +156,22 @@ def test_the_principal_stays_what_it_is(connect: Connect, open_lab: Lab, stateme
     with contextlib.suppress(psycopg.Error):
         connection.execute(statement)
     assert connection.execute("show pgguard.principal").fetchone() == before
+
+
+def test_a_lock_is_waited_for_before_the_snapshot_of_its_transaction(connect: Connect, open_lab: Lab):
+    """pgguard's own question took the snapshot, as the first query of the transaction: what others had committed while
+    the LOCK waited was not seen."""
+    waits = "select count(*) from pg_locks where not granted and relation = 'items'::regclass"
+    with psycopg.connect(open_lab.postgres.dsn("shop")) as other, connect() as connection:
+        other.execute("insert into items values (4711, 'new')")
+        connection.execute("begin isolation level repeatable read")
+        locking = threading.Thread(target=connection.execute, args=("lock table items in share mode",))
+        locking.start()
+        with contextlib.closing(psycopg.connect(open_lab.postgres.dsn("shop"), autocommit=True)) as watching:
+            while watching.execute(waits).fetchone() != (1,):
+                pass
+        other.commit()
+        locking.join()
+        assert connection.execute("select name from items where id = 4711").fetchone() == ("new",)
+        connection.execute("rollback")
+        other.execute("delete from items where id = 4711")
