@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
-from pgguard.audit.chain import ZERO
+from pgguard.audit.chain import ZERO, is_link
 
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 """What reading a compressed file raises that was altered or cut off."""
@@ -43,10 +43,13 @@ def all_files(path: Path) -> list[Path]:
 
 def family(path: Path) -> list[Path]:
     """All files that may hold records of the log, oldest first: those that logrotate moved away among them."""
-    ours = {path, *closed_files(path)}
-    others = [p for p in path.parent.glob(f"{path.name}*") if p not in ours and not _NO_RECORDS.search(p.name)]
-    dated = sorted((p.stat().st_mtime_ns, p) for p in others if not _CLOSED.search(p.name))
-    return [*(p for _, p in dated), *all_files(path)]
+    return [*moved_files(path), *all_files(path)]
+
+
+def moved_files(path: Path) -> list[Path]:
+    """The files that logrotate moved away, oldest first."""
+    others = [p for p in path.parent.glob(f"{path.name}*") if p != path and not _NO_RECORDS.search(p.name)]
+    return [p for _, p in sorted((p.stat().st_mtime_ns, p) for p in others if not _CLOSED.search(p.name))]
 
 
 class AuditUnreadable(Exception):  # noqa: N818  # it says what is the case
@@ -74,7 +77,7 @@ def last_head(path: Path) -> str:
     with reading(path) as file:
         for line in file:  # noqa: B007  # the last one is what counts
             pass
-    return line[9:73].decode("ascii", "replace") if line else ZERO
+    return line[9:73].decode("ascii", "replace") if is_link(line) else ZERO
 
 
 def _private(path: Path) -> IO[bytes]:

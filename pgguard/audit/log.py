@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pgguard.audit.chain import ZERO, Chain, is_link
 from pgguard.audit.encoding import Encoder
-from pgguard.audit.files import closed_files, last_head
+from pgguard.audit.files import AuditUnreadable, closed_files, last_head, moved_files
 from pgguard.audit.records import Changed, Record
 from pgguard.audit.redact import Redactor
 from pgguard.audit.settings import AuditSettings
@@ -226,6 +226,13 @@ class AuditLog:
                 return last_head(closed[-1]) if closed and closed[-1].stat().st_mtime_ns >= since else ""
         raise OSError(errno.EBUSY, "its closed files come and go")
 
+    def _moved_head(self) -> str:
+        """The head of the file that was moved away last; of one that cannot be read, as of none, zeros."""
+        moved = moved_files(self.path)
+        with suppress(AuditUnreadable, OSError):
+            return last_head(moved[-1]) if moved else ZERO
+        return ZERO
+
     def _size_if_current(self) -> int | None:
         """The size of our file; None where another has the name."""
         try:
@@ -254,9 +261,12 @@ class AuditLog:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _head(self, size: int) -> str:
-        """The hash that the last line carries; of an empty file, that of the newest closed one."""
+        """The hash that the last line carries; of an empty file, that of the newest closed one.
+
+        Where pgguard closes none, logrotate may have moved the last one away while nothing ran.
+        """
         if size == 0:
-            return self._closed_head(since=0) or ZERO
+            return self._closed_head(since=0) or self._moved_head()
         while size > 0:
             line = self._tail(size - 1)
             if is_link(line):

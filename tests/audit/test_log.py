@@ -191,6 +191,24 @@ def test_logrotate_may_take_the_file_away(tmp_path):
     assert verify(path.read_bytes().splitlines(keepends=True), None, head)[1:] == (1, [])
 
 
+@pytest.mark.parametrize("moved", [("a.jsonl.1",), ("a.jsonl.2", "a.jsonl.1"), ("a.jsonl-20260302",)])
+def test_logrotate_may_take_the_file_away_while_nothing_runs(tmp_path, moved):
+    """The next file went on from nothing, as if the records before had been removed."""
+    path = tmp_path / "a.jsonl"
+    for name in moved:
+        log = open_log(path)
+        log.append(Changed(NOW, "start", name))
+        log.close()
+        path.rename(tmp_path / name)
+    (tmp_path / "a.jsonl.gz").write_bytes(b"no log, and older")
+    os.utime(tmp_path / "a.jsonl.gz", (0, 0))
+    log = open_log(path)
+    log.append(Changed(NOW, "start", "last"))
+    log.close()
+    report = verify_files([*(tmp_path / name for name in moved), path], None)
+    assert (report.records, report.findings) == (len(moved) + 1, ())
+
+
 def test_kill_at_any_moment_loses_no_record_that_was_told_of(tmp_path):
     path = tmp_path / "a.jsonl"
     told = []
