@@ -40,7 +40,7 @@ _CONSTANTS = frozenset({
 })  # fmt: skip
 """What utility statements hold as it is, where a query would hold a constant."""
 
-_NUMBERS = (ast.Integer, ast.Float, ast.BitString)
+_VALUES = (ast.A_Const, ast.ParamRef, ast.Integer, ast.Float, ast.BitString)
 
 _NAMING = frozenset({"language", "volatility", "parallel", "owner", "template", "tablespace", "schema", "format"})
 """Options whose values are names or words of the grammar; any other text is a constant."""
@@ -57,6 +57,12 @@ _FOREIGN = (
 """Statements whose options are values for somebody else, passwords among them."""
 
 _IGNORED = _PLACES | {"schemaname", "catalogname"}
+_ATTRIBUTES: dict[type, tuple[str, ...]] = {
+    kind: tuple(attribute for attribute in kind.__slots__ if attribute not in _IGNORED)  # type: ignore[attr-defined]
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.Node)
+}
+"""Of each class of nodes, what a shape shows."""
 
 
 def _print(node: Any) -> str:
@@ -64,7 +70,9 @@ def _print(node: Any) -> str:
 
     # INVARIANT: no constant is in it, and so no password: the audit records shapes whatever it leaves out of texts.
     """
-    if isinstance(node, (ast.A_Const, ast.ParamRef, *_NUMBERS)):
+    if not isinstance(node, ast.Node):
+        return f"[{' '.join([_print(item) for item in node])}]" if isinstance(node, (tuple, list)) else repr(node)
+    if isinstance(node, _VALUES):
         return "?"
     if isinstance(node, ast.ColumnRef):
         last = (node.fields or ())[-1]
@@ -73,13 +81,9 @@ def _print(node: Any) -> str:
         name = _print((node.funcname or ())[-1:])
         rest = (node.args, node.agg_order, node.agg_filter, node.over, node.agg_star, node.agg_distinct)
         return f"(call {name} {' '.join(_print(part) for part in rest)})"
-    if isinstance(node, ast.Node):
-        held = [(a, getattr(node, a)) for a in node.__slots__ if a not in _IGNORED]  # type: ignore[attr-defined]
-        inside = " ".join(f"{a}={_held(node, a, v)}" for a, v in held if v is not None and v is not False)
-        return f"({type(node).__name__} {inside})"
-    if isinstance(node, (tuple, list)):
-        return f"[{' '.join(_print(item) for item in node)}]"
-    return repr(node)
+    held = [(a, getattr(node, a)) for a in _ATTRIBUTES[type(node)]]
+    inside = " ".join([f"{a}={_held(node, a, v)}" for a, v in held if v is not None and v is not False])
+    return f"({type(node).__name__} {inside})"
 
 
 def _held(node: ast.Node, attribute: str, value: Any) -> str:
