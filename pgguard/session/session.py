@@ -56,6 +56,7 @@ _TURN = 16
 _ENDS_SKIPPING = frozenset({Frontend.SYNC, Frontend.FLUSH, Frontend.TERMINATE})
 _PREPARING = frozenset({Awaits.PARSE, Awaits.DESCRIBE, Awaits.CLOSE})
 _OF_PREPARED = frozenset({Moment.PARSE, Moment.BIND, Moment.EXECUTE})
+_OF_PORTALS = frozenset({Moment.BIND, Moment.EXECUTE})
 _SIMPLE = frozenset({Moment.QUERY, Moment.FUNCTION_CALL})
 _RUNS = frozenset({Moment.QUERY, Moment.EXECUTE})
 
@@ -123,6 +124,8 @@ class Session:
         self._segment = False
         self._segment_runs = False
         """Something that runs was relayed in the open segment."""
+        self._segment_binds = False
+        """A Bind or what is behind one was: a Sync would take its portal."""
         self._rounds = 0
         self._flushed = False
         self._skipping = False
@@ -367,7 +370,8 @@ class Session:
 
     def _take_sync(self, message: Message) -> None:
         self._send(message.raw, Entry(_SYNC))
-        self._segment = self._segment_runs = self._skipping = self._replies.skipping = False
+        self._segment = self._segment_runs = self._segment_binds = False
+        self._skipping = self._replies.skipping = False
         self._rounds += 1
 
     def _take_flush(self, message: Message) -> None:
@@ -550,6 +554,7 @@ class Session:
         self._segment = waiting.request.moment not in _SIMPLE
         self._rounds += not self._segment
         self._segment_runs = self._segment and (self._segment_runs or waiting.request.moment is _AT_EXECUTE)
+        self._segment_binds = self._segment and (self._segment_binds or waiting.request.moment in _OF_PORTALS)
         if self._replies.limited is entry:
             self._flush_segment()
 
@@ -660,7 +665,8 @@ class Session:
         )
         self._send(frontend.execute(name), Entry(Awaits.EXECUTE, name=text, hidden=True))
         self._close_question()
-        if not self._segment:
+        if not self._segment_binds:
+            # where nothing is bound a Sync takes nothing; without it VACUUM and its like would run behind the question
             self._send(frontend.sync(), Entry(Awaits.SYNC, hidden=True))
 
     def _close_question(self) -> None:

@@ -151,15 +151,19 @@ def test_behind_a_question_that_failed_in_an_open_segment_no_other_is_asked():
     """The database skips until Sync: it never answered, and the session waited for good."""
 
     class AsksTwice(Asks):
+        def judge(self, request: Request, names: Names) -> Verdict:
+            return Ask((Question(b"select 'who'"),)) if request.text == b"select 2" else Allow((None,))
+
         def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
             self.answers += answers
             return Ask((Question(b"select 'and now'"),)) if len(self.answers) == 1 else Allow((None,))
 
     judge = AsksTwice()
     session = Session(judge, limit=1 << 20, parameters={})
-    session.client_data(frontend.close_portal(b"p") + _PARSE + frontend.sync())
+    session.client_data(_PARSE + _BIND + _EXECUTE + frontend.parse(b"b", b"select 2") + frontend.sync())
     session.take_server()
-    session.server_data(backend.empty(Backend.CLOSE_COMPLETE))
+    done = backend.command_complete("SELECT 1")
+    session.server_data(backend.empty(Backend.PARSE_COMPLETE) + backend.empty(Backend.BIND_COMPLETE) + done)
     failure = backend.error({"S": "ERROR", "V": "ERROR", "C": "2201F", "M": "no root"})
     session.take_server()
     session.server_data(failure)
@@ -194,3 +198,21 @@ def test_a_statement_of_the_questions_name_is_never_taken_for_it():
     session.take_server()
     session.client_data(frontend.bind(b"", b"pgguard.question") + frontend.sync())
     assert b"pgguard refused" in b"".join(session.take_server())
+
+
+def test_a_question_in_a_segment_that_has_bound_nothing_ends_with_a_sync():
+    """Behind a question without one PostgreSQL takes what follows for a pipeline, and refuses VACUUM in it: pgjdbc closes
+    old statements in the segment of the next."""
+    session = Session(Asks(), limit=1 << 20, parameters={})
+    ready = backend.ready_for_query(b"I")
+    parsed, bound, closed = map(backend.empty, (Backend.PARSE_COMPLETE, Backend.BIND_COMPLETE, Backend.CLOSE_COMPLETE))
+    answer = parsed + bound + backend.data_row(("me",)) + backend.command_complete("SELECT 1") + closed * 2
+    session.client_data(frontend.close_statement(b"old") + _PARSE + frontend.sync())
+    session.take_server()
+    session.server_data(closed)
+    assert frontend.sync() in b"".join(session.take_server())
+    session.server_data(answer + ready)
+    assert b"".join(session.take_server()) == _PARSE + frontend.sync()
+    assert b"".join(session.take_client()) == closed
+    session.server_data(parsed + ready)
+    assert b"".join(session.take_client()) == parsed + ready
