@@ -162,14 +162,18 @@ class Environment:
             raise Unresolved(SqlState.UNDEFINED_TABLE, f'relation "{_written(name)}" does not exist', location)
         return found
 
+    def schema(self, name: str) -> str:
+        """The schema of this name: `pg_temp` is the session's own."""
+        own = (s for s in self.settings.search_path if s.startswith("pg_temp_"))
+        return next(own, name) if name == "pg_temp" else name
+
     def look_up(self, schema: str | None, name: str) -> Relation | None:
         """The relation by schema, or by the search_path."""
-        if schema == "pg_temp":
-            schema = next((s for s in self.settings.search_path if s.startswith("pg_temp_")), "pg_temp")
         if schema is None:
             self.needs_settings = True
             places = [s for s in self.settings.search_path if self.catalog.relation(s, name) is not None]
             schema = next(iter(self.reachable("relation", places, name)), None)
+        schema = None if schema is None else self.schema(schema)
         found = None if schema is None else self.catalog.relation(schema, name)
         if found is None or schema is None:
             return None

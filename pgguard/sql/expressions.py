@@ -147,8 +147,7 @@ def _each(nodes: Any, level: Level) -> list[int]:
 def _column_ref(node: ast.ColumnRef, level: Level) -> int:
     fields: list[Any] = list(node.fields or ())
     if isinstance(fields[-1], ast.A_Star):
-        _star(functions.names_of(fields[:-1]), node, level)
-        return ANYTHING
+        return _star(functions.names_of(fields[:-1]), node, level)
     names = functions.names_of(fields)
     if len(names) == 1:
         return _bare_name(names[0], node, level)
@@ -175,7 +174,11 @@ def _bare_name(name: str, node: ast.ColumnRef, level: Level) -> int:
         return found
     if item is None:
         raise Unresolved(SqlState.UNDEFINED_COLUMN, f'column "{name}" does not exist', node.location)
-    item.read_all()  # the whole row
+    return _whole_row(item, level)
+
+
+def _whole_row(item: Item, level: Level) -> int:
+    item.read_all()
     if item.row_type in {ANYTHING, RECORD}:
         level.env.row_fields |= {ANYTHING} if item.columns is None else {item.type_of(name) for name in item.columns}
     return item.row_type
@@ -191,14 +194,15 @@ def _function_of_row(item: Item, names: list[str], node: ast.ColumnRef, level: L
     return functions.result_of(level.env, found, called.types)
 
 
-def _star(names: list[str], node: ast.ColumnRef, level: Level) -> None:
+def _star(names: list[str], node: ast.ColumnRef, level: Level) -> int:
+    """`*`, or `t.*`, which is the whole row where it is an operand."""
     if not names:
         level.scope.read_all()
-        return
+        return ANYTHING
     item = level.scope.alias(names[-1], names[-2] if len(names) > 1 else None)
     if item is None:
         raise _no_item(names, node)
-    item.read_all()
+    return _whole_row(item, level)
 
 
 def _no_item(names: list[str], node: ast.ColumnRef) -> Unresolved:
@@ -227,9 +231,12 @@ def _indirection(node: ast.A_Indirection, level: Level) -> int:
 
 def row_item(node: Any, level: Level) -> Item | None:
     """The item whose whole row an expression is."""
-    if not isinstance(node, ast.ColumnRef) or len(node.fields or ()) != 1:
+    fields: Any = node.fields if isinstance(node, ast.ColumnRef) else ()
+    if len(fields) == 2 and isinstance(fields[1], ast.A_Star):
+        return level.scope.alias(fields[0].sval)
+    if len(fields) != 1 or not isinstance(fields[0], ast.String):
         return None
-    name = functions.names_of(node.fields)[0]
+    name = fields[0].sval or ""
     return level.scope.alias(name) if not any(i.shows(name) for i in level.scope.items) else None
 
 
@@ -324,10 +331,12 @@ def _projected(called: functions.Call, level: Level) -> int | None:
     """`f(t)` is `t.f` where there is no function f for it (PostgreSQL docs, section 8.16.5); the type of the column."""
     if len(called.parts) > 1 or len(called.types) != 1 or functions.candidates(level.env, called):
         return None
+    (name,) = called.parts
+    row = row_item(called.arguments[0], level)  # of a temporary relation or subquery the type says nothing
+    if row is not None and row.columns is not None and row.has(name):
+        return row.type_of(name)
     relation = types.row_of(level.env.catalog, called.types[0])
-    if relation is None or called.parts[0] not in relation.columns:
-        return None
-    return relation.type_of(called.parts[0])
+    return relation.type_of(name) if relation is not None and name in relation.columns else None
 
 
 def _sort_by(node: ast.SortBy, level: Level) -> int:

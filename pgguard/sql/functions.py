@@ -41,10 +41,7 @@ def names_of(nodes: Iterable[Any] | None) -> list[str]:
 def _ranks(env: Environment, parts: Sequence[str]) -> dict[str, int]:
     """The schemas in which a name may be found, and the place of each in the search_path."""
     if len(parts) > 1:
-        schema = parts[-2]
-        if schema == "pg_temp":
-            schema = next((s for s in env.settings.search_path if s.startswith("pg_temp_")), schema)
-        return {schema: 0}
+        return {env.schema(parts[-2]): 0}
     env.needs_settings = True
     return {schema: rank for rank, schema in enumerate(env.settings.search_path) if not schema.startswith("pg_temp")}
 

@@ -114,8 +114,9 @@ def session(dsn: str, catalog: Catalog) -> Iterator[Session]:
         ("create temp table t (q int, r text)", "select f(q), r + 'x' from t"),
         ("create temp table tt (q int primary key)", "insert into tt values (1) on conflict on constraint tt_pkey do nothing"),
         ("create view mine.v as select id from mine.t; create or replace view mine.v as select id, a from mine.t", "select * from v"),
+        ("create temp table named (first text, last text)", "select last(n), first(n.*) from named n"),
     ],
-    ids=range(22),
+    ids=range(23),
 )  # fmt: skip
 def test_names_mean_what_they_mean_to_the_session(changes: str, statement: str, session: Session) -> None:
     """A table dropped in the open transaction hid the next one on the path: reading that was judged as reading it."""
@@ -126,6 +127,13 @@ def test_names_mean_what_they_mean_to_the_session(changes: str, statement: str, 
 def test_temporary_tables_are_known_with_their_types(session: Session) -> None:
     session.run("create temp table t (q int, r text)")
     session.holds("select f(q), f(1), r + 'x' from t", TEMPORARY_QUESTIONS)
+
+
+def test_a_temporary_function_is_found_to_be_dropped(session: Session) -> None:
+    session.run("create function pg_temp.once() returns int language sql as 'select 1'")
+    (path,) = session.oracle.connection.execute("select pg_catalog.current_schemas(true)").fetchone() or ((),)
+    settings = Settings(tuple(path), "postgres", "postgres")
+    assert isinstance(analyze("drop function pg_temp.once()", session.seen(OWN_QUESTIONS), settings), Script)
 
 
 def test_nothing_on_the_path_answers_in_the_place_of_the_database(session: Session) -> None:

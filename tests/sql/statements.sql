@@ -455,3 +455,5 @@ insert into circles (c1, c2) values ('<(0,0),1>', 'x') on conflict on constraint
 merge into base t using orders o on o.status = 'x' when matched then do nothing when not matched then insert (note) values (o.status)
 select upper(name) as n, (c).*, c.* from customers c order by n
 select distinct on (n) (r).*, t.name as n from rec() as r (id int, total int), tree t order by n, total
+select name(c), x(s), id(c.*), region(o.*), id(o), f(id(o)), x(s.*) from customers c, other.orders o, (select 1 as x) s
+select full_name(c.*), to_jsonb(c.*) -> 'a', count(c.*), (c.*).name from customers c group by c.id

@@ -237,7 +237,7 @@ def functions_named(env: Environment, object_: Any) -> list[Function]:
     """The functions that a name may mean: told apart by the number of arguments, and their types where these agree."""
     parts = parts_of(object_)
     if len(parts) > 1:
-        schemas: Sequence[str] = (parts[-2],)
+        schemas: Sequence[str] = (env.schema(parts[-2]),)
     else:
         env.needs_settings = True
         schemas = env.settings.search_path
