@@ -52,6 +52,10 @@ rules:
     deny: select
     on: sales.orders
     mode: observe
+  - name: analysts-change-the-table-of-customers
+    who: {{group: analysts}}
+    allow: alter
+    on: sales.customers
   - name: writers-hear-news
     who: {{group: writers}}
     allow: listen
@@ -240,6 +244,14 @@ def test_a_reason_opens_what_asks_for_one(live: Live):
     )
     assert done.stdout == "SET\n2\nRESET\n"
     assert done.stderr.count("42501") == 2
+
+
+def test_whoever_may_alter_a_table_reads_it_by_its_errors(live: Live):
+    """A limit that docs/security.md tells: alter is the right of an owner, whom PostgreSQL asks for no other."""
+    live.lab.postgres.run("alter table sales.customers owner to alice; grant create on schema sales to alice", "shop")
+    assert "42501" in run_psql(live.lab, "alice", "select card_number from sales.customers").stderr
+    told = run_psql(live.lab, "alice", "alter table sales.customers alter card_number type int using card_number::int")
+    assert 'invalid input syntax for type integer: "4111-1111-1111-1111"' in told.stderr
 
 
 async def test_a_notification_reaches_whoever_may_listen_now(live: Live, as_user: AsUser):
