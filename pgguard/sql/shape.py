@@ -80,7 +80,7 @@ def _print(node: Any) -> str:
     if isinstance(node, ast.FuncCall):
         name = _print((node.funcname or ())[-1:])
         rest = (node.args, node.agg_order, node.agg_filter, node.over, node.agg_star, node.agg_distinct)
-        return f"(call {name} {' '.join(_print(part) for part in rest)})"
+        return f"(call {name} {' '.join([_print(part) for part in rest])})"
     held = [(a, getattr(node, a)) for a in _ATTRIBUTES[type(node)]]
     inside = " ".join([f"{a}={_held(node, a, v)}" for a, v in held if v is not None and v is not False])
     return f"({type(node).__name__} {inside})"

@@ -27,8 +27,9 @@ PURE = (
     "tests/policy/test_load.py",
     "tests/session/test_server_login.py",
     "tests/session/test_waiting.py",
+    "tests/runtime/test_depth.py",
 )
-"""Tests that need no server, and hold what differs between Pythons: codecs, YAML, patterns, times."""
+"""Tests that need no server, and hold what differs between Pythons: codecs, YAML, patterns, times, recursion."""
 
 _LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "site", "__pycache__", "*.egg-info")
 
