@@ -418,9 +418,10 @@ class Approval:
     # context
 
     def _circumstances(self, request: Request, statements: tuple[Facts, ...]) -> Circumstances:
+        membership = self._house.directory.membership(self._at_login.user)
         return Circumstances(
             stamp=self._stamp(),
-            known=self._house.directory.membership(self._at_login.user) is not None,
+            groups=None if membership is None else membership.groups,
             application=self._parameters.get("application_name", ""),
             block=_block(request, statements),
             settings=self._understanding.state,

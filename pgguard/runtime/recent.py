@@ -58,10 +58,10 @@ class AtLogin(msgspec.Struct, frozen=True):
 
 
 class Circumstances(msgspec.Struct, frozen=True):
-    """`known`: the directory can tell the user's groups. `state`: the names of the probes with a fresh value."""
+    """`groups`: the user's, None where the directory cannot tell them. `state`: the probes with a fresh value."""
 
     stamp: Stamp
-    known: bool
+    groups: tuple[str, ...] | None
     application: str
     block: bool | None
     settings: SessionState | None

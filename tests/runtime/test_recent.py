@@ -12,7 +12,7 @@ from pgguard.runtime.settings_question import SessionState
 SETTINGS = SessionState(("public",), "alice", "alice", True, "", False, False, "public")
 CIRCUMSTANCES = Circumstances(
     stamp=Stamp(1, 1, 1, 1_700_000_000),
-    known=True,
+    groups=("analysts",),
     application="psql",
     block=False,
     settings=SETTINGS,
@@ -20,7 +20,7 @@ CIRCUMSTANCES = Circumstances(
     state=("maintenance",),
 )
 OTHER = {
-    "known": False,
+    "groups": (),
     "application": "pgbench",
     "block": None,
     "settings": msgspec.structs.replace(SETTINGS, reason="INC-1"),
@@ -67,11 +67,11 @@ def test_other_rules_groups_state_or_the_next_second_are_decided_anew(field):
 
 def test_all_that_a_context_is_made_of_is_fixed_at_login_or_a_circumstance():
     at_login = set(AtLogin.__struct_fields__)
-    by_stamp = {"at", "groups"}
+    by_stamp = {"at"}
     by_settings = {"read_only", "reason"}
-    named = {"application", "block", "state"}
+    named = {"groups", "application", "block", "state"}
     assert at_login | by_stamp | by_settings | named | {"estimated_rows"} == set(Context.__struct_fields__)
-    assert set(Circumstances.__struct_fields__) == {"stamp", "known", "settings", "estimate"} | named
+    assert set(Circumstances.__struct_fields__) == {"stamp", "settings", "estimate"} | named
     assert by_settings <= set(SessionState.__struct_fields__)
 
 
