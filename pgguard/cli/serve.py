@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 from pathlib import Path
 
 import click
@@ -54,6 +55,8 @@ def serve(path: Path, *, trace: bool, allow_root: bool, seat: str | None) -> Non
         harden()
     except OSError as error:
         raise click.ClickException(str(error.strerror)) from error
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a session has two, and shells begin with 1,024
     try:
         taken = None if seat is None else take_seat(seat)
         config = load_config(path) if taken is None else taken.config

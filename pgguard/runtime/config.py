@@ -51,10 +51,12 @@ class ListenSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LimitSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds that keep one client from harming the others. Sizes in bytes, times in seconds; 0 is no limit.
 
-    `drain_seconds`: how long a shutdown lets transactions go on.
+    `logins`: connections of a process that have not logged in yet; one more is closed at once. `drain_seconds`: how
+    long a shutdown lets transactions go on.
     """
 
     sessions: int = 1000
+    logins: int = 1000
     sessions_per_user: int = 0
     sessions_per_address: int = 0
     statement_bytes: int = 1024 * 1024

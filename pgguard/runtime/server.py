@@ -127,6 +127,8 @@ class Server:
         self._ending: Refusal | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving: set[asyncio.Task[None]] = set()
+        self._arriving: set[Endpoint] = set()
+        """Clients that have not logged in yet."""
         self._watch_page: WatchPage | None = None
         self._shipping = Shipping(config.audit)
 
@@ -164,7 +166,14 @@ class Server:
     # clients
 
     def take(self, client: Endpoint) -> None:
-        """Serve a client that has just connected."""
+        """Serve a client that has just connected, unless too many have who say nothing: each takes a descriptor."""
+        limit = self._config.limits.logins
+        if limit and len(self._arriving) >= limit:
+            self._house.metrics.logins_refused += 1
+            client.abort()
+            self._colleagues.closed()
+            return
+        self._arriving.add(client)
         task = self.spawn(self.serve(client))
         self._serving.add(task)
         task.add_done_callback(self._served)
@@ -178,11 +187,13 @@ class Server:
         visit = _Visit(peer_address(client))
         try:
             session = await self._log_in(client, visit)
+            self._arriving.discard(client)
             if isinstance(session, Connection):
                 await session.ended.wait()
             elif session is not None:
                 await session.run()
         finally:
+            self._arriving.discard(client)
             self._forget(visit)
 
     async def _log_in(self, client: Endpoint, visit: "_Visit") -> Connection | Console | None:

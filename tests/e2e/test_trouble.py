@@ -1,8 +1,10 @@
 """What goes wrong around pgguard, at its start and later: each trouble is told clearly, and lets nothing through."""
 
+import select
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from pgguard.lab.lab import Lab
 from pgguard.lab.ports import free_port
 from pgguard.lab.terminal import PSQL, Terminal
+from tests.audit.collectors import wait_for
 from tests.e2e.conftest import WITH_OR_WITHOUT_CONNECTION, serve_with
 from tests.e2e.psql import psql_with, run_psql
 
@@ -131,3 +134,17 @@ def test_a_database_that_dies_takes_its_sessions_along(own_lab: OwnLab):
         lab.postgres.stop()
         answer = terminal.enter("select count(*) from sales.orders;")
         assert "terminating connection" in answer or "server closed the connection" in answer
+
+
+def test_a_crowd_that_says_nothing_takes_no_more_than_its_places(own_lab: OwnLab):
+    """Each kept a descriptor for the login's minute; thousands of them left none for anything else."""
+    lab = own_lab("limits.logins=5")
+    with ExitStack() as stack, Terminal(PSQL, lab.environment("alice")) as terminal:
+        terminal.until_prompt()
+        crowd = [stack.enter_context(socket.create_connection(("localhost", lab.proxy.port))) for _ in range(9)]
+        wait_for(lambda: len(select.select(crowd, [], [], 0)[0]) == 4)
+        assert run_psql(lab, "alice", "select 1").returncode
+        assert "(1 row)" in terminal.enter("select 1;")
+        for one in crowd:
+            one.close()
+        wait_for(lambda: run_psql(lab, "alice", "select 1").returncode == 0)
