@@ -283,8 +283,7 @@ class Connection:
         lost = ends and self.session.running and self._approval.lost(self.session.runs)
         if barred is None and not lost:
             return
-        if self.session.running:
-            self._spawn(self._cancel_backend())
+        self._cancel_what_runs()
         if barred is not None:
             self.end(barred)
         elif on_revoke == "terminate":
@@ -307,9 +306,12 @@ class Connection:
 
     def terminate(self, refusal: Refusal) -> None:
         """End the session now: what runs is cancelled."""
-        if self.session.running:
-            self._spawn(self._cancel_backend())
+        self._cancel_what_runs()
         self.end(refusal)
+
+    def _cancel_what_runs(self) -> None:
+        if self.session.running and not self.session.only_prepares:
+            self._spawn(self._cancel_backend())
 
     @property
     def statements(self) -> int:

@@ -165,6 +165,11 @@ class Session:
         return len(self._replies.expected) > 0
 
     @property
+    def only_prepares(self) -> bool:
+        """All of it prepares the request that waits, and lies here with that: nothing is to be cancelled."""
+        return self.waiting is not None and len(self._replies.expected) == self._preparing
+
+    @property
     def runs(self) -> int:
         """The number of the request that the database works on; 0 where it is none that was judged."""
         head = self._replies.expected.head

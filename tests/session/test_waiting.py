@@ -58,8 +58,20 @@ def test_a_parse_waits_with_the_bind_behind_it(piece: int):
         session.client_data(burst[start : start + piece])
     assert session.waiting is not None
     assert session.take_server() == []
+    assert session.running
+    assert session.only_prepares
     session.resolve(session.waiting.number, Allow((None,)))
     assert b"".join(session.take_server()) == burst
+
+
+def test_what_was_sent_before_the_wait_may_be_cancelled():
+    """And only that: the cancel of a Parse that had not been sent met it as it went, and its error was the client's."""
+    session = Session(HoldAtBind(0), limit=1 << 20, parameters={})
+    session.client_data(_PARSE)
+    assert session.take_server() == [_PARSE]
+    session.client_data(_BIND)
+    assert session.waiting is not None
+    assert not session.only_prepares
 
 
 def test_what_ran_before_goes_on():
