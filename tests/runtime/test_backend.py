@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import msgspec
 import pytest
+from gssapi.raw.ext_krb5 import krb5_ccache_name
 
 from pgguard.auth.settings import DatabaseSettings
 from pgguard.auth.tls import database_facing
@@ -171,6 +172,14 @@ async def test_a_client_certificate(strict: Postgres, certificates: Certificates
         await login(settings, "another")
 
 
+@pytest.fixture
+def own_cache() -> Iterator[None]:
+    """pgguard's own login makes a cache of its own this thread's default: later tests have other tickets."""
+    yield
+    krb5_ccache_name(None)
+
+
+@pytest.mark.usefixtures("own_cache")
 async def test_kerberos_with_the_proxys_own_key(
     strict: Postgres, realm: Realm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
