@@ -19,7 +19,7 @@ from bench.cases import cases, write_scripts
 from bench.growth import growth
 from bench.report import pasted, report
 from bench.sessions import idle_sessions
-from bench.targets import GSS, WORKERS, ground
+from bench.targets import BARE, GSS, WORKERS, ground
 
 _RESULTS = Path(".dev")
 
@@ -60,7 +60,7 @@ def main(  # noqa: PLR0913  # one parameter an option
             for case in cases(numbers, seconds):
                 if only not in case.name:
                     continue
-                ways = [target for target in targets if target.name not in {GSS, WORKERS} or target.name in case.also]
+                ways = [target for target in targets if target.name not in {BARE, GSS, WORKERS} or target.name in case.also]
                 for number in range(rounds):
                     _tell(f"{case.name}, round {number + 1} of {rounds}", began)
                     measured += [case.run(target, place) for target in ways]

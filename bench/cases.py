@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.targets import GSS, WORKERS, Target
+from bench.targets import BARE, GSS, WORKERS, Target
 
 Measured = dict[str, Any]
 
@@ -99,7 +99,7 @@ def cases(clients: list[int], seconds: int) -> list[Case | Bulk]:
         for name, words, protocol, also in (
             ("select", ("-S",), "simple", ()),
             ("select", ("-S",), "extended", ()),
-            ("select", ("-S",), "prepared", (GSS, WORKERS)),
+            ("select", ("-S",), "prepared", (BARE, GSS, WORKERS)),
             ("tpcb", ("-b", "tpcb-like"), "simple", ()),
             ("tpcb", ("-b", "tpcb-like"), "prepared", ()),
         )

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ from pgguard.lab.ports import free_port
 from pgguard.lab.process import Process, find_program
 from pgguard.lab.proxy import Proxy, override, to_toml
 
+BARE = "bare relay"
 GSS, WORKERS = "pgguard, GSS-encrypted", "pgguard, 2 workers"
 """The targets that only some cases run at."""
 
@@ -73,12 +75,14 @@ def ground(folder: Path, rows: int, sessions: int) -> Iterator[list[Target]]:
         }
         fill(lab, rows)
         bouncer = running.enter_context(_pgbouncer(folder, lab.postgres.port))
+        bare = running.enter_context(_bare_relay(folder, lab.postgres.port))
         always = running.enter_context(second_proxy(lab, folder / "always", "audit.sync=always"))
         workers = running.enter_context(second_proxy(lab, folder / "workers", "listen.workers=2"))
         guarded = {**lab.environment(_USER), "PGGSSENCMODE": "disable"}
         yield [
             Target("direct", direct),
             Target("pgbouncer", {**direct, "PGPORT": str(bouncer[0])}, bouncer[1]),
+            Target(BARE, {**direct, "PGPORT": str(bare[0])}, bare[1]),
             Target("pgguard", guarded, lab.proxy.pid),
             Target("pgguard always", {**guarded, "PGPORT": str(always.port)}, always.pid),
             Target(GSS, {**guarded, "PGGSSENCMODE": "require"}, lab.proxy.pid),
@@ -152,6 +156,24 @@ def _pgbouncer(folder: Path, database: int) -> Iterator[tuple[int, int]]:
     program = find_program("pgbouncer", "pgbouncer")
     account = "postgres" if os.geteuid() == 0 else None
     process = Process("pgbouncer", [program, home / "pgbouncer.ini"], log=folder / "pgbouncer.log", account=account)
+    with _accepting(process, port):
+        yield port, process.pid
+
+
+@contextmanager
+def _bare_relay(folder: Path, database: int) -> Iterator[tuple[int, int]]:
+    """Its port and process."""
+    port = free_port()
+    script = Path(__file__).with_name("relay.py")
+    with _accepting(
+        Process("bare relay", [sys.executable, script, str(port), str(database)], log=folder / "relay.log"), port
+    ) as process:
+        yield port, process.pid
+
+
+@contextmanager
+def _accepting(process: Process, port: int) -> Iterator[Process]:
+    """While it takes connections on `port`; ended at the end."""
 
     def accepts() -> bool:
         try:
@@ -162,6 +184,6 @@ def _pgbouncer(folder: Path, database: int) -> Iterator[tuple[int, int]]:
 
     try:
         process.wait_until(accepts)
-        yield port, process.pid
+        yield process
     finally:
         process.stop()
