@@ -80,6 +80,28 @@ def build(state: Path) -> None:
 
 
 @contextmanager
+def images(description: str) -> Iterator[Path]:
+    """Those of the Dockerfile, built in the folder that the command line names to keep them; otherwise in one for now.
+
+    A command starts with this: `description` is what its help says.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep images there for the next time")
+    keep = parser.parse_args().keep
+    state = Path(tempfile.mkdtemp(prefix="pgguard-containers-")) if keep is None else keep.absolute()
+    state.mkdir(parents=True, exist_ok=True)
+    configure(state)
+    try:
+        make_base()
+        build(state)
+        yield state
+    finally:
+        if keep is None:
+            run("podman", "system", "reset", "--force", check=False)
+            shutil.rmtree(state, ignore_errors=True)
+
+
+@contextmanager
 def up() -> Iterator[None]:
     try:
         run("podman-compose", "-p", PROJECT, "up", "-d", "--no-build")
@@ -134,21 +156,8 @@ def see() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Bring compose.yaml up, and look at what it does.")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep images there for the next time")
-    keep = parser.parse_args().keep
-    state = Path(tempfile.mkdtemp(prefix="pgguard-containers-")) if keep is None else keep.absolute()
-    state.mkdir(parents=True, exist_ok=True)
-    configure(state)
-    try:
-        make_base()
-        build(state)
-        with up():
-            see()
-    finally:
-        if keep is None:
-            run("podman", "system", "reset", "--force", check=False)
-            shutil.rmtree(state, ignore_errors=True)
+    with images("Bring compose.yaml up, and look at what it does."), up():
+        see()
     print("compose.yaml does what it says")
 
 

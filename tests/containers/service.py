@@ -5,18 +5,15 @@ shows is typed into it word by word: the installation, the service, the upgrade.
 those that a site has. Then what systemd does is done to it: a reload, a kill, rules that do not load, a stop.
 """
 
-import argparse
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pgguard.lab.ports import free_port
-from tests.containers.bring_up import AUTHORITIES, ROOT, build, configure, make_base, run
+from tests.containers.bring_up import AUTHORITIES, ROOT, images, run
 from tests.docs.pages import blocks
 
 NAME = "pgguard-service-test"
@@ -162,25 +159,12 @@ def is_handled() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Set pgguard up under systemd as the documentation says.")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep images there for the next time")
-    keep = parser.parse_args().keep
-    state = Path(tempfile.mkdtemp(prefix="pgguard-containers-")) if keep is None else keep.absolute()
-    state.mkdir(parents=True, exist_ok=True)
-    configure(state)
-    try:
-        make_base()
-        build(state)
-        with machine(state):
-            set_up()
-            serves()
-            assert inside(f"{AS_ALICE} psql -XAt", LARGE) == "6\n"
-            upgrade()
-            is_handled()
-    finally:
-        if keep is None:
-            run("podman", "system", "reset", "--force", check=False)
-            shutil.rmtree(state, ignore_errors=True)
+    with images("Set pgguard up under systemd as the documentation says.") as state, machine(state):
+        set_up()
+        serves()
+        assert inside(f"{AS_ALICE} psql -XAt", LARGE) == "6\n"
+        upgrade()
+        is_handled()
     print("the service does what docs/operations.md says")
 
 

@@ -1,22 +1,14 @@
 """A session that is to end at rest: no transaction is cut, and nothing of the next one begins."""
 
 import pytest
+from judges import AllowAll
 
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
-from pgguard.session.judgement import Allow, Answer, Names, Request, Verdict
 from pgguard.session.session import Session
 from pgguard.wire import backend, frontend
 
 _SHUTDOWN = Refusal(SqlState.ADMIN_SHUTDOWN, "terminating connection because pgguard is shutting down")
-
-
-class AllowAll:
-    def judge(self, request: Request, names: Names) -> Verdict:
-        return Allow((None,))
-
-    def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
-        raise AssertionError("nothing was asked")
 
 
 @pytest.fixture

@@ -1,28 +1,12 @@
 """Terminate: what was sent before it runs to its end, and is answered."""
 
-from collections.abc import Mapping
-
+from judges import AllowAll
 from raw import Direct, Through
 
 from pgguard.lab.postgres import Postgres
-from pgguard.session.judgement import Allow, Answer, Names, Request, Verdict
 from pgguard.wire import frontend
 from pgguard.wire.constants import Backend
 from pgguard.wire.framing import Message
-
-
-class AllowAll:
-    def judge(self, request: Request, names: Names) -> Verdict:
-        return Allow((None,))
-
-    def may_show(self, number: int, error: Mapping[str, str]) -> bool:
-        return True
-
-    def may_hear(self, channel: str) -> bool:
-        return True
-
-    def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
-        raise AssertionError("nothing was asked")
 
 
 def ready(found: list[Message]) -> bool:

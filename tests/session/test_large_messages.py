@@ -1,11 +1,11 @@
 """What the database sends in one message may be a gigabyte: none of it is gathered here."""
 
 import tracemalloc
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import pytest
+from judges import AllowAll
 
-from pgguard.session.judgement import Allow, Answer, Names, Request, Verdict
 from pgguard.session.session import Session
 from pgguard.wire import backend, frontend
 from pgguard.wire.constants import Backend
@@ -15,25 +15,8 @@ _LARGE = 32 << 20
 _READY = backend.ready_for_query(b"I")
 
 
-class AllowsAll:
-    def __init__(self, max_rows: int | None = None) -> None:
-        self._max_rows = max_rows
-
-    def judge(self, request: Request, names: Names) -> Verdict:
-        return Allow((None,), self._max_rows)
-
-    def may_show(self, number: int, error: Mapping[str, str]) -> bool:
-        return True
-
-    def may_hear(self, channel: str) -> bool:
-        return True
-
-    def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
-        raise AssertionError("nothing was asked")
-
-
 def asked(text: bytes, max_rows: int | None = None) -> Session:
-    session = Session(AllowsAll(max_rows), limit=1 << 20, parameters={})
+    session = Session(AllowAll(max_rows), limit=1 << 20, parameters={})
     session.client_data(text)
     session.take_server()
     return session

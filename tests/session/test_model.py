@@ -6,10 +6,10 @@ tables hold afterwards must be equal.
 """
 
 import random
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from judges import AllowAll
 from raw import Direct, Through
 
 from pgguard.lab.postgres import Postgres
@@ -43,10 +43,11 @@ NAMES = (b"", b"a", b"p")
 POISON = b"pgguard refused statement x"
 
 
-class Refusing:
+class Refusing(AllowAll):
     """Allows all but the message with the mark `refused`; asks now and then, to see that asking changes nothing."""
 
     def __init__(self, refused: int, ask: random.Random | None) -> None:
+        super().__init__()
         self._refused = refused
         self._ask = ask
 
@@ -55,12 +56,6 @@ class Refusing:
         if self._ask is not None and self._ask.random() < 0.4:
             return Ask((Question(b"select pg_catalog.current_setting('search_path')"),))
         return self._verdict(request)
-
-    def may_show(self, number: int, error: Mapping[str, str]) -> bool:
-        return True
-
-    def may_hear(self, channel: str) -> bool:
-        return True
 
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
         del names

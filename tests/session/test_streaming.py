@@ -1,6 +1,7 @@
 """What flows from the client while the database works on its statement: COPY data, and both ways in replication."""
 
 import pytest
+from judges import AllowAll
 
 from pgguard.model.control import CopyIn
 from pgguard.model.refusal import Refusal
@@ -24,18 +25,9 @@ def data(text: bytes) -> bytes:
     return message(Frontend.COPY_DATA, text)
 
 
-class CopiesIn:
-    def __init__(self, max_rows: int | None = None) -> None:
-        self._max_rows = max_rows
-
+class CopiesIn(AllowAll):
     def judge(self, request: Request, names: Names) -> Verdict:
         return Allow((CopyIn(),), self._max_rows)
-
-    def may_hear(self, channel: str) -> bool:
-        return True
-
-    def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
-        raise AssertionError("nothing was asked")
 
 
 def session_of(max_rows: int | None = None, *, walsender: bool = True) -> Session:
@@ -97,8 +89,9 @@ def test_a_stream_that_nobody_asked_for_is_no_protocol(walsender: bool):
         session.server_data(BOTH)
 
 
-class Asks:
+class Asks(AllowAll):
     def __init__(self) -> None:
+        super().__init__()
         self.answers: tuple[Answer, ...] = ()
 
     def judge(self, request: Request, names: Names) -> Verdict:

@@ -1,8 +1,7 @@
 """What the database has of a message that waits elsewhere: nothing."""
 
-from collections.abc import Mapping
-
 import pytest
+from judges import AllowAll
 
 from pgguard.session.events import WaitsInVain
 from pgguard.session.judgement import (
@@ -27,10 +26,11 @@ _BIND = frontend.bind(b"", b"")
 _EXECUTE = frontend.execute(b"")
 
 
-class HoldAtBind:
+class HoldAtBind(AllowAll):
     """`allows`: how many Binds pass before one waits."""
 
     def __init__(self, allows: int) -> None:
+        super().__init__()
         self._allows = allows
 
     def judge(self, request: Request, names: Names) -> Verdict:
@@ -38,15 +38,6 @@ class HoldAtBind:
             return Allow((None,))
         self._allows -= 1
         return Allow((None,)) if self._allows >= 0 else Later()
-
-    def may_show(self, number: int, error: Mapping[str, str]) -> bool:
-        return True
-
-    def may_hear(self, channel: str) -> bool:
-        return True
-
-    def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
-        raise AssertionError("nothing was asked")
 
 
 @pytest.mark.parametrize("piece", [1000, 1])
@@ -109,20 +100,15 @@ def test_what_waits_when_the_statement_before_it_fails_is_skipped_too():
     assert b"".join(session.take_server()) == frontend.query(b"select 1")
 
 
-class Asks:
+class Asks(AllowAll):
     """Asks one question before each statement, and keeps what was answered."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.answers: list[Answer] = []
 
     def judge(self, request: Request, names: Names) -> Verdict:
         return Ask((Question(b"select 'who'"),))
-
-    def may_show(self, number: int, error: Mapping[str, str]) -> bool:
-        return True
-
-    def may_hear(self, channel: str) -> bool:
-        return True
 
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
         self.answers += answers
