@@ -60,7 +60,9 @@ def main(  # noqa: PLR0913  # one parameter an option
             for case in cases(numbers, seconds):
                 if only not in case.name:
                     continue
-                ways = [target for target in targets if target.name not in {BARE, GSS, WORKERS} or target.name in case.also]
+                ways = [
+                    target for target in targets if target.name not in {BARE, GSS, WORKERS} or target.name in case.also
+                ]
                 for number in range(rounds):
                     _tell(f"{case.name}, round {number + 1} of {rounds}", began)
                     measured += [case.run(target, place) for target in ways]
