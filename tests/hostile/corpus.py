@@ -30,16 +30,12 @@ LEGITIMATE = Path(__file__).parent / "legitimate"
 LIMITS = Path(__file__).parent / "limits"
 
 
-class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry of a file, before its families are spread out."""
+class _Tried(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt is made of; in a family `<<variable>>` stands for what each is to have there."""
 
-    name: str
-    sql: str | tuple[str, ...] = ()
     psql: str = ""
     protocol: tuple[Any, ...] = ()
     pipeline: tuple[str, ...] = ()
-    each: dict[str, tuple[str, ...] | dict[str, str]] = {}
-    user: str = msgspec.field(default="mallory", name="as")
     own: bool = False
     options: dict[str, str] = {}
     copy: str = ""
@@ -50,29 +46,27 @@ class Attack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     story: str = ""
 
 
+class Attack(_Tried, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One entry of a file, before its families are spread out."""
+
+    name: str
+    sql: str | tuple[str, ...] = ()
+    each: dict[str, tuple[str, ...] | dict[str, str]] = {}
+    user: str = msgspec.field(default="mallory", name="as")
+
+
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: str = msgspec.field(name="class")
     attacks: tuple[Attack, ...] = ()
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(_Tried, frozen=True, kw_only=True):
     """What one client tries: `sql`, `psql`, `protocol` or `pipeline`, the latter on a connection that `sql` was run on."""
 
     name: str
     kind: str
     user: str
     sql: tuple[str, ...] = ()
-    psql: str = ""
-    protocol: tuple[Any, ...] = ()
-    pipeline: tuple[str, ...] = ()
-    own: bool = False
-    options: Mapping[str, str] = {}
-    copy: str = ""
-    tells: bool = False
-    never: str = ""
-    unfinished: bool = False
-    shows: str = ""
-    story: str = ""
 
 
 def attempts(folder: Path) -> list[Attempt]:
