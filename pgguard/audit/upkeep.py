@@ -1,17 +1,34 @@
 """What the audit log needs done in the background, each second: flushing, rotation, compression, removal.
 
-Blocking: called in a thread, by one of the processes that write the log.
+One of the processes that write the log sees to it.
 """
 
+import asyncio
+import logging
 from datetime import UTC, datetime
 
 from pgguard.audit.files import closed_name, keep_house
-from pgguard.audit.log import AuditLog
+from pgguard.audit.log import AuditLog, AuditUnavailable
 from pgguard.audit.settings import AuditSettings
+
+_log = logging.getLogger(__name__)
+
+_SECONDS = 1.0
+
+
+async def keep_up(log: AuditLog, settings: AuditSettings) -> None:
+    """Do what is due, each second, for as long as it is let; trouble is told, and does not end it."""
+    upkeep = Upkeep(log, settings, datetime.now(UTC))
+    while True:
+        await asyncio.sleep(_SECONDS)
+        try:
+            await asyncio.to_thread(upkeep.tick, datetime.now(UTC))
+        except (AuditUnavailable, OSError) as error:
+            _log.error("the audit log's upkeep failed: %s", error)  # told in full
 
 
 class Upkeep:
-    """`tick` may be called any number of times; it does what is due. Raises AuditUnavailable, OSError."""
+    """Blocking. `tick` may be called any number of times; it does what is due. Raises AuditUnavailable, OSError."""
 
     def __init__(self, log: AuditLog, settings: AuditSettings, now: datetime) -> None:
         self._log = log

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -13,7 +12,7 @@ import watchfiles
 from pgguard import __version__
 from pgguard.audit.log import AuditLog, AuditUnavailable
 from pgguard.audit.records import Changed, HoldEvent, LoginRefused
-from pgguard.audit.upkeep import Upkeep
+from pgguard.audit.upkeep import keep_up
 from pgguard.auth.acceptor import Acceptor, KerberosError
 from pgguard.auth.identity import IdentityMap
 from pgguard.auth.layers import LayerBroken
@@ -63,7 +62,6 @@ _CACHE = 64 << 20
 
 _LAST_SECONDS = 5.0
 """What sessions get to end in, once what they run has been cancelled."""
-_UPKEEP_SECONDS = 1.0
 _PROBES_SECONDS = 5.0
 
 
@@ -147,7 +145,7 @@ class Server:
         if self._config.rules.watch:
             self.spawn(self._watch_rules())
         self.spawn(self._tls_files.watch())
-        self.spawn(self._keep_audit())
+        self.spawn(keep_up(self._house.audit, self._config.audit))
         self._shipping.start()
         _log.info("accepting connections on %s port %d", self._config.listen.host, self._config.listen.port)
 
@@ -405,16 +403,6 @@ class Server:
     async def _watch_rules(self) -> None:
         async for _ in watchfiles.awatch(self._house.rulebook.folder, debounce=100, step=20):
             await self._reload_rules()
-
-    async def _keep_audit(self) -> None:
-        """Flush, rotate, compress and remove, as configured; trouble is told, and does not end it."""
-        upkeep = Upkeep(self._house.audit, self._config.audit, datetime.now(UTC))
-        while True:
-            await asyncio.sleep(_UPKEEP_SECONDS)
-            try:
-                await asyncio.to_thread(upkeep.tick, datetime.now(UTC))
-            except (AuditUnavailable, OSError) as error:
-                _log.error("the audit log's upkeep failed: %s", error)  # told in full
 
     async def _reload_rules(self) -> None:
         if await self._house.rulebook.reload():

@@ -16,14 +16,13 @@ import logging
 import os
 import signal
 from collections.abc import Coroutine
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from pgguard.audit.log import AuditLog, AuditUnavailable
-from pgguard.audit.upkeep import Upkeep
+from pgguard.audit.log import AuditLog
+from pgguard.audit.upkeep import keep_up
 from pgguard.holds.sqlite_store import claim
 from pgguard.runtime.config import MAX_WORKERS, Config, ConfigError, load_config
 from pgguard.runtime.entrance import open_sockets
@@ -42,8 +41,6 @@ _log = logging.getLogger(__name__)
 _PULSE_SECONDS = 2.0
 _SILENT_SECONDS = 30.0
 """A worker that has not answered for so long is killed."""
-
-_UPKEEP_SECONDS = 1.0
 
 _STEADY_SECONDS = 60.0
 """A worker that has lived for so long is not one that goes on dying."""
@@ -90,7 +87,7 @@ class Supervisor:
         await self._start_worker()  # what keeps one from starting keeps all, and is said once
         await asyncio.gather(*(self._start_worker() for _ in range(self._config.listen.workers - 1)))
         self._replacing = False
-        self._spawn(self._keep_audit(), self._tasks)
+        self._spawn(keep_up(self._audit, self._config.audit), self._tasks)
         self._spawn(self._feel_pulses(), self._tasks)
         self._shipping.start()
 
@@ -239,13 +236,3 @@ class Supervisor:
         if not self._reception.is_open:
             return ("no new connections are accepted: pgguard is starting or shutting down",)
         return self._board.troubles()
-
-    async def _keep_audit(self) -> None:
-        """Rotate, compress and remove, as configured; the workers flush what they write."""
-        upkeep = Upkeep(self._audit, self._config.audit, datetime.now(UTC))
-        while True:
-            await asyncio.sleep(_UPKEEP_SECONDS)
-            try:
-                await asyncio.to_thread(upkeep.tick, datetime.now(UTC))
-            except (AuditUnavailable, OSError) as error:
-                _log.error("the audit log's upkeep failed: %s", error)  # told in full
