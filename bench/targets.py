@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tomllib
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgguard.lab.lab import Lab, Plan
-from pgguard.lab.ports import free_port
+from pgguard.lab.ports import accepts, free_port
 from pgguard.lab.process import Process, find_program
 from pgguard.lab.proxy import Proxy, override, to_toml
 
@@ -174,16 +173,8 @@ def _bare_relay(folder: Path, database: int) -> Iterator[tuple[int, int]]:
 @contextmanager
 def _accepting(process: Process, port: int) -> Iterator[Process]:
     """While it takes connections on `port`; ended at the end."""
-
-    def accepts() -> bool:
-        try:
-            socket.create_connection(("localhost", port), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
     try:
-        process.wait_until(accepts)
+        process.wait_until(lambda: accepts("localhost", port))
         yield process
     finally:
         process.stop()

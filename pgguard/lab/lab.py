@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from pgguard.lab import postgres, slapd
 from pgguard.lab.certificates import Certificates
@@ -28,6 +28,7 @@ from pgguard.lab.postgres import THROWAWAY, Postgres, quote_identifier
 from pgguard.lab.process import await_reaping, can_enter, end_by_pid, running_with_mark
 from pgguard.lab.proxy import Proxy, Sections, override, to_toml
 from pgguard.lab.realm import Realm
+from pgguard.lab.server import Server
 from pgguard.lab.slapd import Slapd
 from pgguard.lab.state import Address, Database, LabState, Ldap, forget_state, read_state
 
@@ -67,12 +68,6 @@ class Plan:
     proxy: bool = True
     postgres_settings: dict[str, str] = field(default_factory=dict)
     binaries: Path | None = None
-
-
-class _Server(Protocol):
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
 
 
 class Lab:
@@ -118,7 +113,7 @@ class Lab:
             self._up(self.proxy)
         self.state().write(self.folder)
 
-    def _up(self, server: _Server) -> None:
+    def _up(self, server: Server) -> None:
         self._running.callback(server.stop)
         server.start()
 

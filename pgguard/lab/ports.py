@@ -1,7 +1,7 @@
-"""Free loopback ports.
+"""Loopback ports: free ones, and whether somebody listens on one.
 
-Taken from below the kernel's ephemeral range (32768 and up, ip(7)): a port from inside it can be lost to any outgoing
-connection between the moment it is found free and the moment a server binds it.
+Free ones are taken from below the kernel's ephemeral range (32768 and up, ip(7)): a port from inside it can be lost to
+any outgoing connection between the moment it is found free and the moment a server binds it.
 """
 
 import random
@@ -18,6 +18,15 @@ def free_port() -> int:
         if all(_is_free(family, kind, port) for family in _families() for kind in _KINDS):
             return port
     raise OSError(f"no free port between {_FIRST} and {_LAST} on loopback")
+
+
+def accepts(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 _KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM)

@@ -5,12 +5,12 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Self
+from types import MappingProxyType
 
 from pgguard.lab.errors import LabError
 from pgguard.lab.ports import free_port
 from pgguard.lab.process import Process, find_program, own_folder, run
+from pgguard.lab.server import Server
 
 ACCOUNT = "postgres"
 
@@ -31,9 +31,10 @@ TRUST = (
 _SOCKET_PATH_LIMIT = 107  # sun_path of unix(7), less the NUL
 
 
-class Postgres:
+class Postgres(Server):
     """A server with its cluster in `folder`; `binaries` is the folder with initdb and postgres of some version."""
 
+    title = "PostgreSQL"
     superuser = "postgres"
 
     def __init__(  # noqa: PLR0913 -- each by its keyword
@@ -55,7 +56,6 @@ class Postgres:
         self.port = port or free_port()
         self._settings = dict(settings)
         self._tied = tied
-        self._process: Process | None = None
         if len(str(self.folder / f".s.PGSQL.{self.port}")) > _SOCKET_PATH_LIMIT:
             raise LabError(f'the path "{self.folder}" is too long for a Unix socket; choose a shorter folder')
         if not (self.data / "PG_VERSION").exists():
@@ -66,7 +66,7 @@ class Postgres:
         words = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", f"--username={self.superuser}"]
         run([self.binaries / "initdb", *words, "-D", self.data], account=ACCOUNT, cwd=self.folder)
 
-    def start(self) -> None:
+    def _launch(self) -> Process:
         settings = {
             "listen_addresses": self.host,
             "unix_socket_directories": str(self.folder),
@@ -75,43 +75,22 @@ class Postgres:
             **self._settings,
         }
         options = [f"--{key}={value}" for key, value in settings.items()]
-        self._process = Process(
-            "PostgreSQL",
+        return Process(
+            self.title,
             [self.binaries / "postgres", "-D", self.data, *options],
             log=self.log,
             account=ACCOUNT,
             tied=self._tied,
             end_with=signal.SIGINT,  # "fast": ends sessions, keeps the data (PostgreSQL docs, section 19.5)
         )
-        self._process.wait_until(self._is_ready)
 
-    def _is_ready(self) -> bool:
+    def _serves(self) -> bool:
         """The eighth line of postmaster.pid is the postmaster's state (pidfile.h); the first its pid."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except (FileNotFoundError, PermissionError):
             return False
         return len(lines) > 7 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        if self._process is None:
-            raise LabError("PostgreSQL is not running")
-        return self._process.pid
 
     @property
     def version(self) -> int:

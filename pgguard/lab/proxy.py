@@ -1,7 +1,6 @@
 """The lab's proxy: its configuration file and its process."""
 
 import json
-import socket
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pgguard.lab.errors import LabError
+from pgguard.lab.ports import accepts
 from pgguard.lab.process import Process
+from pgguard.lab.server import Server
 
 Sections = dict[str, dict[str, Any]]
 """A configuration as TOML sees it: sections of keys."""
@@ -50,9 +51,10 @@ def _value(value: Any) -> str:
     return text.replace("\x7f", "\\u007f")  # the one character that JSON leaves bare and TOML does not
 
 
-class Proxy:
+class Proxy(Server):
     """`pgguard serve` on a configuration file."""
 
+    title = "pgguard"
     host = "localhost"
 
     def __init__(self, config: Path, port: int, environment: Mapping[str, str], *, tied: bool) -> None:
@@ -61,32 +63,15 @@ class Proxy:
         self.log = config.with_name("pgguard.log")
         self._environment = environment
         self._tied = tied
-        self._process: Process | None = None
 
-    def start(self) -> None:
-        self._process = Process(
-            "pgguard",
+    def _launch(self) -> Process:
+        return Process(
+            self.title,
             [sys.executable, "-P", "-m", "pgguard", "serve", "--allow-root", "--config", self.config],
             log=self.log,
             environment=self._environment,
             tied=self._tied,
         )
-        self._process.wait_until(self._accepts)
 
-    def _accepts(self) -> bool:
-        try:
-            socket.create_connection((self.host, self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-
-    @property
-    def pid(self) -> int:
-        if self._process is None:
-            raise LabError("pgguard is not running")
-        return self._process.pid
+    def _serves(self) -> bool:
+        return accepts(self.host, self.port)

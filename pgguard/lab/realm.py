@@ -5,17 +5,15 @@ Nothing reads /etc/krb5.conf: KRB5_CONFIG and KRB5_KDC_PROFILE point into the fo
 """
 
 import os
-import socket
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from pgguard.lab.certificates import Certificates
 from pgguard.lab.errors import LabError
 from pgguard.lab.pkinit import issue_for_kdc, issue_for_user
-from pgguard.lab.ports import free_port
+from pgguard.lab.ports import accepts, free_port
 from pgguard.lab.process import Process, find_program, own_folder, run
+from pgguard.lab.server import Server
 
 _KRB5_CONF = """\
 [libdefaults]
@@ -68,11 +66,13 @@ SPAKE = "spake"
 """Authentication indicators: of a ticket that was got with a certificate, and with a password over SPAKE."""
 
 
-class Realm:
+class Realm(Server):
     """A realm with its KDC, on a free port unless one is given. `clock_skew` is what krb5 forgives, in seconds.
 
     With `certificates` users may get their ticket with one, too (PKINIT), which the KDC stamps with the indicator.
     """
+
+    title = "the KDC"
 
     def __init__(  # noqa: PLR0913 -- each by its keyword
         self,
@@ -94,7 +94,6 @@ class Realm:
         self._certificates = certificates
         self._trusted: list[Realm] = []
         self._tied = tied
-        self._process: Process | None = None
         own_folder(self.folder / "rcache", None).chmod(0o1777)
         self._write_config()
         if not (self.folder / "principal").exists():
@@ -129,42 +128,17 @@ class Realm:
         }
         return variables if ccache is None else {**variables, "KRB5CCNAME": f"FILE:{ccache}"}
 
-    def start(self) -> None:
-        self._process = Process(
-            "the KDC",
+    def _launch(self) -> Process:
+        return Process(
+            self.title,
             [find_program("krb5kdc", "krb5-kdc"), "-n", "-r", self.name, "-P", self.folder / "kdc.pid"],
             log=self.folder / "kdc.out",
             environment=self.environment(),
             tied=self._tied,
         )
-        self._process.wait_until(self._accepts)
 
-    def _accepts(self) -> bool:
-        try:
-            socket.create_connection((self.host, self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        if self._process is None:
-            raise LabError("the KDC is not running")
-        return self._process.pid
+    def _serves(self) -> bool:
+        return accepts(self.host, self.port)
 
     def add_principal(self, name: str, password: str | None = None, *, options: Sequence[str] = ()) -> None:
         """Add a principal, with a random key unless a password is given; `options` as in kadmin's addprinc."""

@@ -6,17 +6,15 @@ import signal
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import ldap
 
 from pgguard.lab.certificates import Certificates
 from pgguard.lab.entries import Entries, Record
-from pgguard.lab.errors import LabError
 from pgguard.lab.ports import free_port
 from pgguard.lab.process import Process, find_program, own_folder, run
 from pgguard.lab.realm import Realm
+from pgguard.lab.server import Server
 
 ACCOUNT = "openldap"
 
@@ -63,7 +61,7 @@ def _ldif(dn: str, values: Mapping[str, Sequence[str]]) -> str:
     return "".join(f"{name}:: {b64encode(value.encode()).decode()}\n" for name, value in pairs) + "\n"
 
 
-class Slapd(Entries):
+class Slapd(Server, Entries):
     """A directory. With a `realm` it takes SASL/GSSAPI binds, with `certificates` StartTLS and LDAPS.
 
     With `syncrepl` it tells of changes at once.
@@ -71,6 +69,8 @@ class Slapd(Entries):
     Its service principal is ldap/localhost: libldap asks for the machine's own name instead, unless the client sets
     OPT_X_SASL_NOCANON.
     """
+
+    title = "slapd"
 
     def __init__(  # noqa: PLR0913 -- each by its keyword
         self,
@@ -91,7 +91,6 @@ class Slapd(Entries):
         super().__init__(f"ldap://{self.host}:{self.port}", _BASE, f"cn=admin,{_BASE}", "lab-admin")
         self._certificates = certificates
         self._tied = tied
-        self._process: Process | None = None
         own_folder(self.folder / "data", ACCOUNT)
         self._environment = {} if realm is None else self._kerberos(realm)
         self._write_config()
@@ -148,30 +147,27 @@ class Slapd(Entries):
         return f"ldaps://{self.host}:{self.tls_port}"
 
     def start(self) -> None:
+        super().start()
+        with contextlib.suppress(ldap.ALREADY_EXISTS):  # started again: its entries are still there
+            self.lay_out()
+
+    def _launch(self) -> Process:
         listeners = self.uri if self._certificates is None else f"{self.uri} {self.tls_uri}"
-        self._process = Process(
-            "slapd",
+        return Process(
+            self.title,
             [find_program("slapd", "slapd"), "-f", self.folder / "slapd.conf", "-h", listeners, "-d", "0"],
             log=self.folder / "slapd.log",
             account=ACCOUNT,
             environment=self._environment,
             tied=self._tied,
         )
-        self._process.wait_until(self._answers)
-        with contextlib.suppress(ldap.ALREADY_EXISTS):  # started again: its entries are still there
-            self.lay_out()
 
-    def _answers(self) -> bool:
+    def _serves(self) -> bool:
         try:
             self.connect().unbind_s()
         except ldap.SERVER_DOWN:
             return False
         return True
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
 
     def pause(self) -> None:
         """Stop answering without closing anything: the directory that hangs."""
@@ -182,18 +178,3 @@ class Slapd(Entries):
 
     def _signal(self, sign: signal.Signals) -> None:
         os.kill(self.pid, sign)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        if self._process is None:
-            raise LabError("slapd is not running")
-        return self._process.pid

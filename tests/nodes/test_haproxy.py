@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from pgguard.lab.lab import Lab, Plan
-from pgguard.lab.ports import free_port
+from pgguard.lab.ports import accepts, free_port
 from pgguard.lab.process import Process, find_program
 from pgguard.lab.proxy import Proxy, to_toml
 from tests.e2e.psql import psql_with
@@ -107,16 +107,8 @@ def nodes(servers: Path) -> Iterator[Nodes]:
             "HAProxy", [find_program("haproxy", "haproxy"), "-db", "-f", config], log=folder / "haproxy.log"
         )
         stack.callback(balancer.stop)
-        balancer.wait_until(lambda: _accepts(front))
+        balancer.wait_until(lambda: accepts("127.0.0.1", front))
         yield Nodes(lab, front, (proxies[0], proxies[1]), metrics, (audits[0], audits[1]))
-
-
-def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture
