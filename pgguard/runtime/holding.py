@@ -115,8 +115,12 @@ class Holding:
     def wait(self, hold: Hold, judged: Held) -> Generator[Wait, Any, Grant | Refusal]:
         """Until people have decided, or its time is over. The hold is closed whatever ends the waiting."""
         desk = self._house.desk
+        submission = asyncio.ensure_future(desk.submit(hold))
         try:
-            waiting: Waiting = yield Wait(desk.submit(hold))
+            waiting: Waiting = yield Wait(submission)
+        except GeneratorExit:
+            submission.add_done_callback(self._withdraw)
+            raise
         except (StoreUnavailable, AuditUnavailable) as error:
             _log.error("a statement was refused because it cannot be held: %s", error)  # told in full
             return Refusal(SqlState.CANNOT_CONNECT_NOW, "the statement could not be held, and was refused")
@@ -140,6 +144,11 @@ class Holding:
             self.waited += waited
             self._house.metrics.waited(ending, waited)
             desk.close(waiting, event)
+
+    def _withdraw(self, submission: asyncio.Future[Waiting]) -> None:
+        """The statement was given up as its hold came to be, perhaps in the very turn: nobody waits for that."""
+        if not submission.cancelled() and submission.exception() is None:
+            self._house.desk.close(submission.result(), "withdrawn")
 
     def good(self, grant: Grant, judged: Held, needed: tuple[HoldRequirement, ...]) -> bool:
         """Whether what was approved is what would run now, under the same rules, by people who still may."""
