@@ -2,8 +2,11 @@
 
 Theory of operation. A session that repeats a statement within a second is decided by the very same values
 (runtime/recent.py): context, facts and decision are the same objects, and by far the largest part of the record. Their
-encoding is kept by identity, beside the objects themselves, so that no other object can take their place.
+encoding is kept by identity, beside the objects themselves, so that no other object can take their place. Where the
+text is the same as well, a Form has all that such records have in common, and is filled in.
 """
+
+from collections.abc import Sequence
 
 import msgspec
 
@@ -13,8 +16,35 @@ _REMEMBERED = 256
 _ROOM = 8 << 20
 """Bytes of their encoding; the objects themselves take about as much again."""
 
+_encode = msgspec.json.Encoder().encode
+
 _Parts = tuple[object, object, object]
 _Encoded = tuple[msgspec.Raw, msgspec.Raw, msgspec.Raw]
+
+
+_FORMS = 256
+
+_HEAD = b'{%b"type":"decision","at":"' % MARK
+
+
+class Form(msgspec.Struct, frozen=True):
+    """What decision records have in common that differ in nothing but `at`, `id`, `session`, `values` and `refers`.
+
+    The rest of their fields, in the order in which they are encoded: `first`, then the values, `then`, what they refer
+    to, and `last`.
+    """
+
+    first: bytes
+    then: bytes
+    last: bytes
+
+    def filled(self, at: str, session: bytes, number: int, values: Sequence[str | None], refers: bytes) -> bytes:
+        """The record, as Encoder.encode would have it. `session`: its name as JSON, as `refers` is; empty for none."""
+        return b"".join((
+            _HEAD, at.encode(), b'","id":', session[:-1], b"-%d" % number, b'","session":', session, self.first,
+            b',"values":' + _encode(values) if values else b"", self.then,
+            b',"refers":' + refers if refers else b"", self.last,
+        ))  # fmt: skip
 
 
 class Encoder:
@@ -22,6 +52,7 @@ class Encoder:
         self._encoder = msgspec.json.Encoder()
         self._known: dict[tuple[int, int, int], tuple[_Parts, _Encoded]] = {}
         self._taken = 0
+        self._forms: dict[tuple[object, ...], tuple[_Parts, Form]] = {}
 
     def encode(self, record: Record) -> bytes:
         """One JSON object, its schema first."""
@@ -29,6 +60,27 @@ class Encoder:
             context, facts, decision = self._parts(record)
             record = msgspec.structs.replace(record, context=context, facts=facts, decision=decision)
         return b"{" + MARK + self._encoder.encode(record)[1:]
+
+    def form(self, record: DecisionMade) -> Form:
+        """Of this record and those like it: one for all sessions whose statement was decided by the same objects."""
+        parts = record.context, record.facts, record.decision
+        told = record.moment, record.text, record.effect, record.rules, record.error, record.redact, record.hidden
+        key = (*map(id, parts), *told, record.binary, record.types)
+        known = self._forms.get(key)
+        if known is not None:
+            return known[1]
+        common = msgspec.structs.replace(
+            record, at="", id="", session="", values=(), binary=(), types=(), refers=(), redact=None, hidden=()
+        )
+        form = Form(
+            first=self.encode(common).partition(b'"session":""')[2][:-1],
+            then=_fields(binary=record.binary, types=record.types),
+            last=_fields(redact=record.redact, hidden=record.hidden) + b"}",
+        )
+        if len(self._forms) >= _FORMS:
+            self._forms.clear()
+        self._forms[key] = parts, form
+        return form
 
     def _parts(self, record: DecisionMade) -> _Encoded:
         parts = record.context, record.facts, record.decision
@@ -44,3 +96,8 @@ class Encoder:
         self._taken += sum(map(len, encoded))
         self._known[key] = parts, encoded
         return encoded
+
+
+def _fields(**values: object) -> bytes:
+    """As they stand behind other fields: those that are empty are left out."""
+    return b"".join([b',"%b":%b' % (name.encode(), _encode(value)) for name, value in values.items() if value])

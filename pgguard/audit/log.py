@@ -18,9 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pgguard.audit.chain import ZERO, Chain, is_link
-from pgguard.audit.encoding import Encoder
+from pgguard.audit.encoding import Encoder, Form
 from pgguard.audit.files import AuditUnreadable, closed_files, last_head, moved_files
-from pgguard.audit.records import Changed, Record
+from pgguard.audit.records import Changed, DecisionMade, Record
 from pgguard.audit.redact import Redactor
 from pgguard.audit.settings import AuditSettings
 
@@ -106,6 +106,16 @@ class AuditLog:
         if self.waits:
             self.flush()
 
+    def form(self, record: DecisionMade) -> Form | None:
+        """What this record has in common with those like it, redacted; None where a value is: it would be each time."""
+        redacted = self.redactor.record(record)
+        assert isinstance(redacted, DecisionMade), "redaction leaves a decision a decision"
+        return self._encoder.form(redacted) if redacted.values is record.values else None
+
+    def append_filled(self, records: Sequence[bytes]) -> None:
+        """`append` of forms that are filled in, in one write; not where a record `waits`."""
+        self._put(records)
+
     async def commit(self, record: Record) -> None:
         """`append` that does not block the loop on the disk: one fdatasync serves all that wait (group commit)."""
         self._write((record,))
@@ -152,7 +162,9 @@ class AuditLog:
             self._append([self._encoder.encode(begins)], self._follow())
 
     def _write(self, records: Sequence[Record]) -> None:
-        encoded = [self._encoder.encode(self.redactor.record(record)) for record in records]
+        self._put([self._encoder.encode(self.redactor.record(record)) for record in records])
+
+    def _put(self, encoded: Sequence[bytes]) -> None:
         try:
             with self._locked as size:
                 self._append(encoded, size)

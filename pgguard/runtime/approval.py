@@ -34,13 +34,14 @@ from pgguard.runtime.house import House, timestamp
 from pgguard.runtime.isolation import IsolatedWorkFailed
 from pgguard.runtime.judging import Flow, Wait
 from pgguard.runtime.login import Login
+from pgguard.runtime.precedent import Case
 from pgguard.runtime.principal_setting import PRINCIPAL_IS_FIXED, may_set_principal
 from pgguard.runtime.recent import AtLogin, Circumstances, Held, Stamp
 from pgguard.runtime.running import Running, RunningStatements
 from pgguard.runtime.settings_question import SessionState
 from pgguard.runtime.standing import barred, unsure
 from pgguard.runtime.understanding import Understanding, Unfit, touched_by_named
-from pgguard.session.judgement import Allow, Ask, Moment, Names, Refuse, Request, TransactionStatus
+from pgguard.session.judgement import Allow, Ask, Moment, Names, Precedent, Refuse, Request, TransactionStatus
 from pgguard.sql.disclosure import shown_by
 from pgguard.sql.literals import MASK
 
@@ -78,6 +79,9 @@ class Approval:
         self._parameters = database.parameters
         self._names: Names | None = None
         self._bound: _Bound | None = None
+        self._made: tuple[Request, Held] | None = None
+        """The latest request that was allowed at once."""
+        self._session = msgspec.json.encode(login.session)
         self._holding = Holding(house, login, database, tell)
         self._at_login = AtLogin(
             user=login.user,
@@ -171,7 +175,11 @@ class Approval:
                 return None
             record = self._record(request, _ALLOW, judged.context, judged.statements, judged.decision)
             unwritten = self._write(record)
-            verdict = self._released(request, judged) if unwritten is None else Refuse(unwritten, record.id)
+            if unwritten is None:
+                verdict = self._released(request, judged)
+                self._made = request, judged
+            else:
+                verdict = Refuse(unwritten, record.id)
         self._house.metrics.latency.observe(time.perf_counter() - began)
         return verdict
 
@@ -184,6 +192,73 @@ class Approval:
             return None
         judged = self._recent.find(statements, self._circumstances(request, statements))
         return judged if judged is not None and judged.decision.effect is _ALLOW else None
+
+    # what was allowed at once is a case for others
+
+    def precedent(self, number: int) -> Case | None:
+        """See `Judge`. Not where it names others, changes the names, or has a limit to its rows."""
+        if self._made is None or self._made[0].number != number:
+            return None
+        request, judged = self._made
+        if not request.quiet or request.segment:
+            return None  # others are asked for where nothing is in flight
+        statements, decision = judged.statements, judged.decision
+        limited = decision.max_rows is not None and not self._observes
+        if limited or not all(facts.control is None or isinstance(facts.control, Transaction) for facts in statements):
+            return None
+        record = self._record(request, _ALLOW, judged.context, statements, decision)
+        form = self._house.audit.form(record)
+        if form is None:
+            return None
+        return Case(
+            controls=_controls(statements),
+            judged=judged,
+            understood=self._understanding.understood(request),
+            status=request.status,
+            binds=request.moment is _AT_BIND,
+            formats=request.formats,
+            needs_told=self._house.rulebook.current.asks_the_session(statements),
+            inert=not any(facts.control or facts.unsettles or facts.changes_catalog for facts in statements),
+            form=form,
+            refers=msgspec.json.encode(record.refers) if record.refers else b"",
+        )
+
+    def follows(
+        self, case: Precedent, number: int, status: TransactionStatus, parameters: tuple[bytes | None, ...]
+    ) -> bool:
+        """See `Judge`."""
+        began = time.perf_counter()
+        assert isinstance(case, Case), "it is one of our own"
+        self._bound = None
+        judged, metrics = case.judged, self._house.metrics
+        if status is not case.status or self.barred() is not None or not self._stands(case):
+            return False
+        values = _as_text(parameters, case.formats)
+        record = case.form.filled(timestamp(), self._session, number, values, case.refers)
+        try:
+            self._house.audit.append_filled((record,))
+        except AuditUnavailable:
+            return False  # `approve` tries again, and refuses it
+        metrics.decided(_ALLOW, judged.decision)
+        self._house.cache.hits += 1
+        if not case.inert:
+            self._understanding.run(judged.statements)
+        running = Running(f"{self._login.session}-{number}", time.monotonic(), judged.statements, judged.context)
+        self.running.begin(number, running)
+        if case.binds:
+            self.running.begin(number + 1, running)
+        metrics.latency.observe(time.perf_counter() - began)
+        return True
+
+    def _stands(self, case: Case) -> bool:
+        """Whether all is as it was, so that the statement would be understood and decided as it was."""
+        was = case.judged.circumstances
+        return (
+            self._understanding.still(case.understood)
+            and (not case.needs_told or self._understanding.told)
+            and not self._holding.coverage.reaches
+            and was == self._circumstances_with(was.block, was.estimate)
+        )
 
     # the flow
 
@@ -322,8 +397,8 @@ class Approval:
         context = self._context(request, statements)
         decision = decide(self._house.rulebook.current, statements, context)
         if not decision.wants_estimate:
-            judged = Held(statements, context, decision, circumstances.stamp, self._state(statements))
-            self._recent.add(circumstances, judged)
+            judged = Held(statements, context, decision, circumstances, self._state(statements))
+            self._recent.add(judged)
             return judged
         estimate: Estimate = Unknown.UNKNOWN
         if not any(map(_call_waits, decision.accesses)):
@@ -340,7 +415,7 @@ class Approval:
         circumstances = self._circumstances(request, statements)
         context = msgspec.structs.replace(self._context(request, statements), estimated_rows=estimate)
         decision = decide(self._house.rulebook.current, statements, context)
-        return Held(statements, context, decision, circumstances.stamp, self._state(statements))
+        return Held(statements, context, decision, circumstances, self._state(statements))
 
     def _state(self, statements: tuple[Facts, ...]) -> SessionState | None:
         """The session's settings, where the statements' meaning depends on them."""
@@ -359,7 +434,7 @@ class Approval:
             self._house.metrics.unrecorded += 1
             _log.error("a refusal was not recorded: %s", unwritten)  # told in full
         else:
-            self._house.metrics.decided(record)
+            self._house.metrics.decided(record.effect, record.decision)
         return Refuse(refusal, self.audit_id(request))
 
     def _conclude(self, request: Request, judged: Held, granted: Grant | None = None) -> Flow:
@@ -387,9 +462,7 @@ class Approval:
             self._holding.use(granted, request, judged)
         running = Running(self.audit_id(request), time.monotonic(), statements, judged.context)
         self.running.begin(request.number, running)
-        controls = tuple([facts.control for facts in statements])
-        if not any(controls):
-            controls = ()
+        controls = _controls(statements)
         max_rows = None if self._observes else judged.decision.max_rows
         if request.moment is _AT_BIND:
             self._bound = _Bound(request, running, controls, max_rows, judged.stamp)
@@ -418,14 +491,17 @@ class Approval:
     # context
 
     def _circumstances(self, request: Request, statements: tuple[Facts, ...]) -> Circumstances:
+        return self._circumstances_with(_block(request, statements), _estimate(request))
+
+    def _circumstances_with(self, block: bool | None, estimate: Unknown) -> Circumstances:
         membership = self._house.directory.membership(self._at_login.user)
         return Circumstances(
             stamp=self._stamp(),
             groups=None if membership is None else membership.groups,
             application=self._parameters.get("application_name", ""),
-            block=_block(request, statements),
+            block=block,
             settings=self._understanding.state,
-            estimate=_estimate(request),
+            estimate=estimate,
             state=tuple(self._house.probes.fresh()),
         )
 
@@ -497,7 +573,7 @@ class Approval:
             decision=decision,
             rules=self._house.rulebook.current.identity,
             error=error,
-            values=_values(request),
+            values=_as_text(request.parameters, request.formats),
             binary=_binary_ones(request),
             types=request.parameter_types,
             redact=redaction_of(self._house.rulebook.current, statements, decision),
@@ -537,7 +613,7 @@ class Approval:
             yield Wait(audit.commit(record))
         except AuditUnavailable as error:
             return self._unrecorded(error)
-        self._house.metrics.decided(record)
+        self._house.metrics.decided(record.effect, record.decision)
         return None
 
     def _look_through(self, record: DecisionMade) -> Generator[Wait, Any, bool]:
@@ -562,7 +638,7 @@ class Approval:
             self._house.audit.append(record)
         except AuditUnavailable as error:
             return self._unrecorded(error)
-        self._house.metrics.decided(record)
+        self._house.metrics.decided(record.effect, record.decision)
         return None
 
     def _unrecorded(self, error: AuditUnavailable) -> Refusal:
@@ -627,28 +703,34 @@ def _estimate(request: Request) -> Unknown:
     return _SKIPPED if request.moment is _AT_PARSE else _NOT_ASKED
 
 
-def _values(request: Request) -> tuple[str | None, ...]:
+def _as_text(parameters: tuple[bytes | None, ...], formats: tuple[int, ...]) -> tuple[str | None, ...]:
     """The bound values as text, or hexadecimal where they are binary; what of them is kept is the audit's business."""
-    if 1 not in request.formats:
-        return tuple([None if one is None else one.decode("utf-8", "backslashreplace") for one in request.parameters])
+    if 1 not in formats:
+        return tuple([None if one is None else one.decode("utf-8", "backslashreplace") for one in parameters])
     return tuple(
         None
         if value is None
         else f"\\x{value.hex()}"
-        if _binary(request, index)
+        if _binary(formats, index)
         else value.decode("utf-8", "backslashreplace")
-        for index, value in enumerate(request.parameters)
+        for index, value in enumerate(parameters)
     )
 
 
 def _binary_ones(request: Request) -> tuple[int, ...]:
-    if 1 not in request.formats:
-        return ()
-    return tuple(index for index in range(len(request.parameters)) if _binary(request, index))
-
-
-def _binary(request: Request, index: int) -> bool:
     formats = request.formats
+    if 1 not in formats:
+        return ()
+    return tuple(index for index in range(len(request.parameters)) if _binary(formats, index))
+
+
+def _binary(formats: tuple[int, ...], index: int) -> bool:
     if not formats:
         return False
     return formats[0] == 1 if len(formats) == 1 else index < len(formats) and formats[index] == 1
+
+
+def _controls(statements: tuple[Facts, ...]) -> tuple[Control | None, ...]:
+    """Of each statement; nothing where none has any."""
+    controls = tuple([facts.control for facts in statements])
+    return controls if any(controls) else ()

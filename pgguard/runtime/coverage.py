@@ -54,6 +54,11 @@ class Coverage:
         """By name and query: another cursor of the same name is none of these."""
         self._portals: list[tuple[Portal, _Reading]] = []
 
+    @property
+    def reaches(self) -> bool:
+        """Whether anything that was approved goes on, or may: then what runs may end it."""
+        return bool(self._reaches or self._cursors or self._portals)
+
     def under(self, rules: str) -> None:
         """What was approved under other rules reaches nowhere."""
         if rules != self._rules:
@@ -117,7 +122,7 @@ class Coverage:
 
     def relayed(self, statements: Sequence[Facts]) -> None:
         """These go on to the database: what they may end is over."""
-        if not (self._reaches or self._cursors or self._portals):
+        if not self.reaches:
             return
         if _ends_transaction(statements):
             self.end_transaction()
@@ -131,7 +136,7 @@ class Coverage:
                     pass
 
     def end_transaction(self) -> None:
-        if not (self._reaches or self._cursors or self._portals):
+        if not self.reaches:
             return  # as nearly always
         self._reaches = [one for one in self._reaches if one.until is not None]
         self._cursors.clear()

@@ -16,7 +16,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from pgguard.session.judgement import Allow, Answer, Ask, Later, Names, Refuse, Request, Verdict
+from pgguard.session.judgement import (
+    Allow,
+    Answer,
+    Ask,
+    Later,
+    Names,
+    Precedent,
+    Refuse,
+    Request,
+    TransactionStatus,
+    Verdict,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +47,12 @@ class Approver(Protocol):
         ...
 
     def approve(self, request: Request, names: Names) -> Flow: ...
+
+    def precedent(self, number: int) -> Precedent | None: ...
+
+    def follows(
+        self, precedent: Precedent, number: int, status: TransactionStatus, parameters: tuple[bytes | None, ...]
+    ) -> bool: ...
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool: ...
 
@@ -68,6 +85,14 @@ class SessionJudge:
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
         del names  # the flow holds them
         return self._advance(request, answers)
+
+    def precedent(self, number: int) -> Precedent | None:
+        return self._approver.precedent(number)
+
+    def follows(
+        self, precedent: Precedent, number: int, status: TransactionStatus, parameters: tuple[bytes | None, ...]
+    ) -> bool:
+        return self._approver.follows(precedent, number, status, parameters)
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool:
         return self._approver.may_show(number, error)

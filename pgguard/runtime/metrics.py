@@ -11,8 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from pgguard.audit.records import DecisionMade
-from pgguard.model.decision import Effect
+from pgguard.model.decision import Decision, Effect
 
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0, 10.0)
 """Seconds: a known statement takes a fraction of the first ones, one that waits for the catalog the last."""
@@ -75,11 +74,11 @@ class Metrics:
         self.unrecorded = 0
         """Statements and logins that were refused, or passed over, because the audit could not be written."""
 
-    def decided(self, record: DecisionMade) -> None:
-        """A decision that stands in the audit now."""
-        self._effects[record.effect] += 1
-        if record.decision is not None:
-            self._decisions[record.decision.effect, record.decision.rules] += 1
+    def decided(self, effect: Effect, decision: Decision | None) -> None:
+        """A decision that stands in the audit now, and what came of it."""
+        self._effects[effect] += 1
+        if decision is not None:
+            self._decisions[decision.effect, decision.rules] += 1
             if len(self._decisions) > _SETS:
                 self._by_rule()
 

@@ -35,19 +35,6 @@ class Stamp(msgspec.Struct, frozen=True):
     second: int
 
 
-class Held(msgspec.Struct, frozen=True):
-    """A statement with its decision. `stamp`: what must still be so for the decision to be good.
-
-    `state`: the session's settings by which it was understood; None where none mattered.
-    """
-
-    statements: tuple[Facts, ...]
-    context: Context
-    decision: Decision
-    stamp: Stamp
-    state: SessionState | None = None
-
-
 class AtLogin(msgspec.Struct, frozen=True):
     user: str
     principal: str
@@ -69,6 +56,23 @@ class Circumstances(msgspec.Struct, frozen=True):
     state: tuple[str, ...]
 
 
+class Held(msgspec.Struct, frozen=True):
+    """A statement with its decision. `circumstances`: what must still be so for the decision to be good.
+
+    `state`: the session's settings by which it was understood; None where none mattered.
+    """
+
+    statements: tuple[Facts, ...]
+    context: Context
+    decision: Decision
+    circumstances: Circumstances
+    state: SessionState | None = None
+
+    @property
+    def stamp(self) -> Stamp:
+        return self.circumstances.stamp
+
+
 class RecentDecisions:
     """Of sessions that have in common what was fixed at login."""
 
@@ -85,7 +89,8 @@ class RecentDecisions:
     def find(self, statements: tuple[Facts, ...], circumstances: Circumstances) -> Held | None:
         return self._made.get((id(statements), circumstances))
 
-    def add(self, circumstances: Circumstances, made: Held) -> None:
+    def add(self, made: Held) -> None:
+        circumstances = made.circumstances
         self._taken += sum([facts.cost for facts in made.statements])
         if circumstances.stamp != self._stamp or len(self._made) >= _REMEMBERED or self._taken > _ROOM:
             self._stamp = circumstances.stamp

@@ -65,6 +65,18 @@ def unfit(sqlstate: SqlState, message: str, hint: str | None = None, position: i
     return Unfit(Refusal(sqlstate, message, hint=hint, position=position or None))
 
 
+class Understood(msgspec.Struct, frozen=True):
+    """By what a known statement was understood. `meaning`: of the prepared statement that it runs, with what that has
+    meant so far.
+    """
+
+    generation: int
+    scope: object
+    """Another with each answer that the database gives."""
+    meaning: Meaning | None
+    accesses: tuple[Access, ...]
+
+
 class Understanding:
     """One session's. `limit`: the largest statement in bytes. `replication`: what the connection is for."""
 
@@ -145,6 +157,24 @@ class Understanding:
                 return None
         self._uses = []
         return self._as_prepared(request, analysis.statements)
+
+    def understood(self, request: Request) -> Understood:
+        """By what the facts of a request were told that was `known`, and has been relayed."""
+        meaning = request.meaning
+        accesses = () if meaning is None else meaning.accesses
+        return Understood(self._keeper.generation, self._scope, meaning, accesses)
+
+    def still(self, understood: Understood) -> bool:
+        """Whether `known` would return the same for the same request, sent while nothing is in flight."""
+        return (
+            self._settled
+            and self._keeper.generation == self._generation == understood.generation
+            and self._scope is understood.scope
+            and self._own is None
+            and not self._sees_own()
+            and not (self._asked_inside and self._dirty)
+            and (understood.meaning is None or understood.meaning.accesses is understood.accesses)
+        )
 
     def statements(self, request: Request, names: Names) -> Steps:
         """The facts of what a request runs. Raises Unfit."""
@@ -409,8 +439,11 @@ class Understanding:
         """These statements go on to the database: what they may change is not known any more."""
         for meaning, accesses in self._uses:
             meaning.accesses = meaning.widened(accesses)
-        if request.moment is _AT_PARSE:
-            return  # nothing runs yet
+        if request.moment is not _AT_PARSE:
+            self.run(statements)
+
+    def run(self, statements: Facts_) -> None:
+        """The database runs these now."""
         for facts in statements:
             if isinstance(facts.control, Transaction | ExecutePrepared):  # what is executed may be a BEGIN
                 self._moved = True

@@ -155,6 +155,15 @@ class Refuse(msgspec.Struct, frozen=True):
     terminate: bool = False
 
 
+class Precedent(msgspec.Struct, frozen=True):
+    """How a request was allowed, to allow others by that differ from it in nothing but the values that they bind.
+
+    `controls`: as of the Allow.
+    """
+
+    controls: tuple[Control | None, ...]
+
+
 class Question(msgspec.Struct, frozen=True):
     """A query of pgguard's own to the session's database, with values for its parameters as a Bind carries them.
 
@@ -202,6 +211,20 @@ class Judge(Protocol):
     def judge(self, request: Request, names: Names) -> Verdict: ...
 
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict: ...
+
+    def precedent(self, number: int) -> Precedent | None:
+        """How the request of this number was allowed, at once and just now; None where others may not go by that."""
+        ...
+
+    def follows(
+        self, precedent: Precedent, number: int, status: TransactionStatus, parameters: tuple[bytes | None, ...]
+    ) -> bool:
+        """Whether a request is allowed by a precedent, asked while nothing is in flight and no segment is open.
+
+        It counts as the request of this number then, and for a Bind its Execute as the next. Where it is not, nothing
+        has been said of it: it is judged as any other.
+        """
+        ...
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool:
         """Whether the client may see the DETAIL of an error that shows values of a row.

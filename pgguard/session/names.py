@@ -19,6 +19,17 @@ from pgguard.session.judgement import Meaning, Portal, Prepared
 _NAMING = (Prepare, Deallocate, DeclareCursor, CloseCursor, Discard)
 
 
+_NAME_BYTES = 63
+
+
+def known_as(name: bytes) -> str:
+    """The name as the database knows it: it tells statements and portals apart by NAMEDATALEN - 1 bytes.
+
+    # INVARIANT: two names that are one to the database are one here, or one would be judged and the other run.
+    """
+    return name[:_NAME_BYTES].decode("utf-8", "surrogateescape")
+
+
 def changes_names(control: Control | None) -> bool:
     """Whether a statement with this control adds or removes names when it completes."""
     return isinstance(control, _NAMING)

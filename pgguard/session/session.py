@@ -11,7 +11,11 @@ it, unread by anybody; `backlog` tells how much that is, so that whoever feeds t
 pipeline only so many messages are taken in one go: `unfinished` tells that more could be, `go_on` takes them, so that
 whoever has other sessions to serve can do so in between.
 
-# INVARIANT: the only ways from the client to `_to_server` are `_relay` with an Allow in hand, and messages without SQL.
+What a client repeats word for word, but for the values that it binds, is known by rote (rote.py): such a piece is
+judged by its precedent, and sent as it is.
+
+# INVARIANT: the only ways from the client to `_to_server` are `_relay` with an Allow in hand, `_repeat` with a
+precedent that the judge follows, and messages without SQL.
 """
 
 from collections import deque
@@ -36,6 +40,7 @@ from pgguard.session.judgement import (
     Later,
     Moment,
     Portal,
+    Precedent,
     Prepared,
     Question,
     Refuse,
@@ -43,7 +48,9 @@ from pgguard.session.judgement import (
     TransactionStatus,
     Verdict,
 )
+from pgguard.session.names import known_as
 from pgguard.session.replies import Replies
+from pgguard.session.rote import Rote, beginning, taken_apart
 from pgguard.wire import backend, frontend
 from pgguard.wire.constants import Frontend
 from pgguard.wire.framing import FrontendFramer, Malformed, Message, ProtocolViolation
@@ -65,6 +72,9 @@ _AT_QUERY, _AT_PARSE, _AT_BIND, _AT_EXECUTE = Moment.QUERY, Moment.PARSE, Moment
 _QUERY, _PARSE, _BIND, _DESCRIBE = Awaits.QUERY, Awaits.PARSE, Awaits.BIND, Awaits.DESCRIBE
 _EXECUTE, _CLOSE, _SYNC = Awaits.EXECUTE, Awaits.CLOSE, Awaits.SYNC
 _IDLE = TransactionStatus.IDLE
+_ROTES = 16
+"""Pieces that a session knows by rote: what a transaction of an application usually consists of."""
+
 _COPY_MESSAGES = frozenset({Frontend.COPY_DATA, Frontend.COPY_DONE, Frontend.COPY_FAIL})
 
 
@@ -131,6 +141,8 @@ class Session:
         self._skipping = False
         self._violation: ProtocolViolation | None = None
         """What the client sent behind the messages that are pending is no protocol."""
+        self._rotes: dict[bytes, tuple[Rote, Precedent, Prepared | None]] = {}
+        """By their beginnings; with the prepared statement that they are about."""
         self._ending: Refusal | None = None
         self._ends_at_rest: Refusal | None = None
         self._leaving = False
@@ -228,6 +240,16 @@ class Session:
         """Bytes from the client."""
         if self._over or self._leaving or self._violation is not None:
             return
+        key = beginning(data) if self._clear else None
+        known = None if key is None else self._rotes.get(key)
+        if known is not None and self._repeat(data, *known):
+            return
+        number = self._requests + 1
+        self._take_in(data)
+        if key is not None:
+            self._learn(key, data, number)
+
+    def _take_in(self, data: bytes) -> None:
         try:
             for message in self._framer.feed(data):
                 self._pending.append(message)
@@ -369,7 +391,7 @@ class Session:
 
     def _take_close(self, message: Message) -> None:
         target = frontend.read_target(message.raw)
-        entry = Entry(_CLOSE, name=_known_as(target.name), closes_portal=target.kind == ord("P"))
+        entry = Entry(_CLOSE, name=known_as(target.name), closes_portal=target.kind == ord("P"))
         self._send(message.raw, entry)
         self._segment = True
 
@@ -389,12 +411,12 @@ class Session:
     def _take_parse(self, message: Message) -> None:
         parse = frontend.read_parse(message.raw)
         prepared = Prepared(parse.text, parse.types, origin=self._requests + 1)
-        entry = Entry(_PARSE, name=_known_as(parse.name), prepared=prepared)
+        entry = Entry(_PARSE, name=known_as(parse.name), prepared=prepared)
         self._ask_for(message, _AT_PARSE, prepared, entry)
 
     def _take_bind(self, message: Message) -> None:
         bind = frontend.read_bind(message.raw)
-        name = _known_as(bind.statement)
+        name = known_as(bind.statement)
         found = self._replies.expected.parse_in_flight(name)
         if isinstance(found, Barrier):
             self._drain_first(message)
@@ -405,12 +427,12 @@ class Session:
             self._unknown(message, SqlState.INVALID_SQL_STATEMENT_NAME, f"{what} does not exist")
             return
         portal = Portal(prepared, bind.values, bind.formats)
-        entry = Entry(_BIND, name=_known_as(bind.portal), portal=portal)
+        entry = Entry(_BIND, name=known_as(bind.portal), portal=portal)
         self._ask_for(message, _AT_BIND, prepared, entry, portal)
 
     def _take_execute(self, message: Message) -> None:
         execute = frontend.read_execute(message.raw)
-        name = _known_as(execute.portal)
+        name = known_as(execute.portal)
         found = self._replies.expected.bind_in_flight(name)
         if isinstance(found, Barrier):
             self._drain_first(message)
@@ -457,6 +479,71 @@ class Session:
     def _terminate(self) -> None:
         self._put(frontend.terminate())
         self.finish()
+
+    # what is known by rote
+
+    @property
+    def _clear(self) -> bool:
+        """The client's next message would be taken at once, with nothing in flight and no segment open."""
+        return (
+            self._replies.expected.head is None
+            and not self._segment
+            and not self._pending
+            and not self._framer.held
+            and not self._skipping
+            and not self._blocked
+            and self._ends_at_rest is None
+            and self._replies.hidden_failure is None
+        )
+
+    def _learn(self, key: bytes, piece: bytes, number: int) -> None:
+        """Know this piece, which has just been taken, by rote; its first request had this number."""
+        precedent = self._judge.precedent(number) if self._requests >= number else None
+        if precedent is None:
+            return
+        known = self._rotes.pop(key, None)
+        rote = taken_apart(piece) if known is None else known[0]
+        if rote is None or (known is not None and rote.values(piece) is None):
+            return
+        prepared = None if rote.statement is None else self._replies.names.prepared(rote.statement)
+        assert (prepared is None) == (rote.statement is None), "what was allowed has a statement"
+        if len(self._rotes) >= _ROTES:
+            self._rotes.clear()
+        self._rotes[key] = rote, precedent, prepared
+
+    def _repeat(self, piece: bytes, rote: Rote, precedent: Precedent, prepared: Prepared | None) -> bool:
+        """Send a piece as it is, if it is this one again but for its values, and is allowed by its precedent.
+
+        All is as if its messages had been taken one by one.
+        """
+        replies = self._replies
+        values = rote.values(piece)
+        if values is None or (rote.statement is not None and replies.names.prepared(rote.statement) is not prepared):
+            return False
+        first = self._requests + 1
+        try:
+            allowed = self._judge.follows(precedent, first, replies.status, values)
+        except Exception:  # noqa: BLE001  # it is judged as any other then, which refuses what cannot be judged
+            allowed = False
+        if not allowed:
+            return False
+        self._requests = first
+        if prepared is None:  # a Query
+            replies.expect(Entry(_QUERY, number=first, controls=precedent.controls))
+        else:
+            self._requests += 1
+            portal = Portal(prepared, values, rote.formats)
+            name, controls = rote.portal, precedent.controls
+            replies.expect(Entry(_BIND, number=first, name=name, portal=portal, controls=controls))
+            if rote.describes:
+                replies.expect(Entry(_DESCRIBE))
+            replies.expect(Entry(_EXECUTE, number=self._requests, name=name, portal=portal, controls=controls))
+            replies.expect(Entry(_SYNC))
+        self._to_server.append(piece)
+        self._preparing = 0
+        self._segment_runs = self._segment_binds = False
+        self._rounds += 1
+        return True
 
     # judgement
 
@@ -726,16 +813,6 @@ class Session:
         Frontend.TERMINATE: _take_terminate,
     }
 
-
-def _known_as(name: bytes) -> str:
-    """The name as the database knows it: it tells statements and portals apart by NAMEDATALEN - 1 bytes.
-
-    # INVARIANT: two names that are one to the database are one here, or one would be judged and the other run.
-    """
-    return name[:_NAME_BYTES].decode("utf-8", "surrogateescape")
-
-
-_NAME_BYTES = 63
 
 _KNOWN = frozenset(Frontend) - {Frontend.PASSWORD}
 

@@ -1,4 +1,6 @@
-"""What is judged at once is judged as it would be anew, whatever has changed since: the same verdict, the same record."""
+"""What is judged at once, or by precedent, is judged as it would be anew, whatever has changed since: the same verdict,
+the same record.
+"""
 
 import dataclasses
 from types import SimpleNamespace
@@ -9,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.known import make_house
+from pgguard.audit.chain import Chain
+from pgguard.audit.log import AuditUnavailable
+from pgguard.audit.records import Record, read_record
 from pgguard.directory.membership import Membership
 from pgguard.model.context import Principal, Replication, Ticket, Transport
 from pgguard.policy.load import RuleFile, load
@@ -74,7 +79,13 @@ CHANGES = st.one_of(
     st.tuples(st.just("quiet"), st.booleans()),
     st.tuples(st.just("read_only"), st.sampled_from(["on", "off"])),
     st.tuples(st.just("reason"), st.sampled_from(["", "INC-1"])),
+    st.tuples(st.just("begin"), st.sampled_from(["on", "off"])),
 )
+
+
+def _read(line: bytes) -> Record:
+    """A record that was encoded for the log."""
+    return read_record(Chain(None).link(line))
 
 
 class World:
@@ -89,6 +100,7 @@ class World:
         self.house.directory._known.clear()
         self.records = []
         self.house.audit.append = self.records.append
+        self.house.audit.append_filled = lambda lines: self.records.extend(map(_read, lines))
         self.session_settings = {"read_only": "off", "reason": ""}
         self.membership = Membership("alice", ("analysts",))
         self.change("rules", RULES[0])
@@ -139,6 +151,9 @@ class World:
                 setattr(self, what, to)
             case "application":
                 self.database.parameters["application_name"] = to
+            case "begin":  # it may bring a `read only` of its own
+                self.session_settings["read_only"] = to
+                self.judge(self.veteran, self.request(Moment.QUERY, b"begin"))
             case _:
                 self.session_settings[what] = to
                 self.judge(self.veteran, self.request(Moment.QUERY, b"set work_mem = '1MB'"))
@@ -239,3 +254,111 @@ def test_a_repeated_statement_is_judged_at_once(house, clocks):
         assert isinstance(first, Allow)
         assert world.veteran.at_once(world.request(moment)) == first
         assert world.neighbour.at_once(world.request(moment)) == first
+
+
+VALUES = st.lists(st.one_of(st.none(), st.binary(max_size=6)), max_size=3).map(tuple)
+
+
+@settings(max_examples=60)
+@given(
+    rules=st.sampled_from(RULES),
+    moment=st.sampled_from([Moment.QUERY, Moment.BIND]),
+    formats=st.sampled_from([(), (0,), (1,)]),
+    steps=st.lists(st.one_of(st.none(), CHANGES), min_size=2, max_size=8),
+    values=VALUES,
+)
+def test_what_a_precedent_allows_is_judged_as_anew(house, clocks, *, rules, moment, formats, steps, values):
+    clocks.now = BEGIN
+    world = World(house)
+    world.change("rules", rules)
+    cases = []
+    for change in steps:
+        if change is not None:
+            world.change(*change)
+        clocks.now = world.now
+        for case in cases if world.quiet else ():
+            world.portal = Portal(world.prepared, values[::-1] if case.binds else (), formats)
+            request = world.request(moment)
+            world.records.clear()
+            if world.veteran.follows(case, request.number, request.status, request.parameters):
+                recorded = [as_recorded(record) for record in world.records]
+                world.records.clear()
+                assert world.anew(world.newcomer(), request) == Allow(case.controls)
+                assert recorded == [as_recorded(record) for record in world.records]
+            else:
+                assert world.records == [], "nothing was said of it"
+        world.portal = Portal(world.prepared, values if moment is Moment.BIND else (), formats)
+        for _ in range(2):
+            request = world.request(moment)
+            world.judge(world.veteran, request)
+            case = world.veteran.precedent(request.number)
+            cases += [] if case is None else [case]
+
+
+def test_a_repeated_statement_goes_by_its_precedent(house, clocks):
+    """What the test above compares does happen, and its Execute goes by it too."""
+    clocks.now = BEGIN
+    world = World(house)
+    world.judge(world.veteran, world.request(Moment.QUERY))
+    assert world.veteran.precedent(world.number) is None, "it was decided just now"
+    for moment in (Moment.QUERY, Moment.BIND):
+        world.judge(world.veteran, world.request(moment))
+        case = world.veteran.precedent(world.number)
+        assert world.veteran.precedent(world.number - 1) is None
+        assert world.veteran.follows(case, 100, world.status, ())
+        assert world.veteran.running.of(100) is not None
+        assert (world.veteran.running.of(101) is not None) == (moment is Moment.BIND)
+
+
+def test_no_precedent_is_followed_where_the_session_may_tell_other_than_it_told(house, clocks):
+    """A BEGIN may bring a `read only` of its own: with rules that look at that, the database is asked again."""
+    clocks.now = BEGIN
+    world = World(house)
+    world.change("rules", ALLOW % ", when: {transaction: {read_only: true}}")
+    world.change("read_only", "on")
+    for _ in range(2):
+        world.judge(world.veteran, world.request(Moment.QUERY))
+    case = world.veteran.precedent(world.number)
+    assert world.veteran.follows(case, 100, world.status, ())
+    world.change("begin", "off")
+    assert not world.veteran.follows(case, 101, world.status, ())
+    assert isinstance(world.judge(world.veteran, world.request(Moment.QUERY)), Refuse)
+
+
+def test_a_ticket_that_ends_within_the_second_ends_the_precedent(house, clocks):
+    clocks.now = BEGIN
+    world = World(house)
+    for _ in range(2):
+        world.judge(world.veteran, world.request(Moment.QUERY))
+    case = world.veteran.precedent(world.number)
+    world.veteran._login = msgspec.structs.replace(world.login, ticket=Ticket(BEGIN + 0.5))
+    assert world.veteran.follows(case, 100, world.status, ())
+    clocks.now = BEGIN + 0.5
+    assert not world.veteran.follows(case, 101, world.status, ())
+
+
+@pytest.mark.parametrize("text", [b"declare c cursor for select id from sales.customers", b"begin"])
+def test_what_changes_names_or_streams_makes_no_precedent(house, clocks, text):
+    """The last one does: it has no name."""
+    clocks.now = BEGIN
+    world = World(house)
+    world.change("rules", "{name: all, who: everyone, allow: select, on: sales.*}")
+    for _ in range(3):
+        world.judge(world.veteran, world.request(Moment.QUERY, text))
+    assert (world.veteran.precedent(world.number) is not None) == (text == b"begin")
+
+
+def test_what_could_not_be_recorded_goes_by_no_precedent(house, clocks, monkeypatch):
+    """It is judged as any other then, whose refusal is recorded as soon as there is room."""
+    clocks.now = BEGIN
+    world = World(house)
+    for _ in range(2):
+        world.judge(world.veteran, world.request(Moment.QUERY))
+    case = world.veteran.precedent(world.number)
+
+    def fail(lines: object) -> None:
+        raise AuditUnavailable("no space left on device")
+
+    monkeypatch.setattr(house.audit, "append_filled", fail)
+    assert not world.veteran.follows(case, 100, world.status, ())
+    assert world.veteran.running.of(100) is None

@@ -4,7 +4,17 @@ import asyncio
 from collections.abc import Mapping
 
 from pgguard.runtime.judging import Flow, SessionJudge, Wait
-from pgguard.session.judgement import Allow, Later, Moment, Names, Refuse, Request, TransactionStatus, Verdict
+from pgguard.session.judgement import (
+    Allow,
+    Later,
+    Moment,
+    Names,
+    Precedent,
+    Refuse,
+    Request,
+    TransactionStatus,
+    Verdict,
+)
 from pgguard.session.names import NameMap
 
 
@@ -26,6 +36,12 @@ class Waits:
         self.futures[request.number] = asyncio.get_running_loop().create_future()
         self.heard[request.number] = yield Wait(self.futures[request.number])
         return Allow()
+
+    def precedent(self, number: int) -> None:
+        return None
+
+    def follows(self, precedent: Precedent, number: int, status: TransactionStatus, parameters: object) -> bool:
+        return False
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool:
         return False

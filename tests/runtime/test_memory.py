@@ -66,7 +66,7 @@ def test_what_was_decided_in_a_second_is_little():
     for _ in range(100):
         facts = _from_a_process_of_its_own().statements
         accesses = tuple(AccessDecision(access, Effect.ALLOW, ("r",)) for access in facts[0].accesses)
-        recent.add(circumstances, Held(facts, context, Decision(Effect.ALLOW, accesses=accesses), stamp))
+        recent.add(Held(facts, context, Decision(Effect.ALLOW, accesses=accesses), circumstances))
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken < 16 << 20

@@ -31,7 +31,7 @@ OTHER = {
 
 def held(statements: tuple[Facts, ...]) -> Held:
     context = Context("alice", "alice@EXAMPLE.COM", "shop", 1_700_000_000.5)
-    return Held(statements, context, Decision(Effect.ALLOW), CIRCUMSTANCES.stamp)
+    return Held(statements, context, Decision(Effect.ALLOW), CIRCUMSTANCES)
 
 
 def statements() -> tuple[Facts, ...]:
@@ -40,27 +40,27 @@ def statements() -> tuple[Facts, ...]:
 
 def test_the_same_statement_in_the_same_circumstances_is_decided_already():
     recent, known = RecentDecisions(), held(statements())
-    recent.add(CIRCUMSTANCES, known)
+    recent.add(known)
     assert recent.find(known.statements, msgspec.structs.replace(CIRCUMSTANCES)) is known
 
 
 def test_other_statements_are_decided_anew():
     recent, known = RecentDecisions(), held(statements())
-    recent.add(CIRCUMSTANCES, known)
+    recent.add(known)
     assert recent.find((Facts("SELECT"), Facts("DELETE")), CIRCUMSTANCES) is None
 
 
 @pytest.mark.parametrize("field", Circumstances.__struct_fields__[1:])
 def test_any_other_circumstance_is_decided_anew(field):
     recent, known = RecentDecisions(), held(statements())
-    recent.add(CIRCUMSTANCES, known)
+    recent.add(known)
     assert recent.find(known.statements, msgspec.structs.replace(CIRCUMSTANCES, **{field: OTHER[field]})) is None
 
 
 @pytest.mark.parametrize("field", Stamp.__struct_fields__)
 def test_other_rules_groups_state_or_the_next_second_are_decided_anew(field):
     recent, known = RecentDecisions(), held(statements())
-    recent.add(CIRCUMSTANCES, known)
+    recent.add(known)
     stamp = msgspec.structs.replace(CIRCUMSTANCES.stamp, **{field: getattr(CIRCUMSTANCES.stamp, field) + 1})
     assert recent.find(known.statements, msgspec.structs.replace(CIRCUMSTANCES, stamp=stamp)) is None
 
@@ -78,10 +78,11 @@ def test_all_that_a_context_is_made_of_is_fixed_at_login_or_a_circumstance():
 def test_circumstances_that_come_back_are_known_again():
     """Once the latest ones pushed all others out: each statement of a transaction, and each Parse and Bind by turns,
     was decided anew."""
-    recent, known, inside = RecentDecisions(), held(statements()), held(statements())
+    recent, known = RecentDecisions(), held(statements())
     block = msgspec.structs.replace(CIRCUMSTANCES, block=True)
-    recent.add(CIRCUMSTANCES, known)
-    recent.add(block, inside)
+    inside = msgspec.structs.replace(held(statements()), circumstances=block)
+    recent.add(known)
+    recent.add(inside)
     assert recent.find(known.statements, CIRCUMSTANCES) is known
     assert recent.find(inside.statements, block) is inside
     assert recent.find(known.statements, block) is None
@@ -114,14 +115,14 @@ def test_sessions_that_did_not_share_nothing(field):
 
 def test_what_nobody_shares_any_more_is_gone():
     decisions = Decisions()
-    decisions.of(LOGIN).add(CIRCUMSTANCES, known := held(statements()))
+    decisions.of(LOGIN).add(known := held(statements()))
     assert decisions.of(LOGIN).find(known.statements, CIRCUMSTANCES) is None
 
 
 def test_few_are_remembered():
     recent, made = RecentDecisions(), [held(statements()) for _ in range(150)]
     for one in made:
-        recent.add(CIRCUMSTANCES, one)
+        recent.add(one)
     found = [recent.find(one.statements, CIRCUMSTANCES) for one in made]
     assert found[-1] is made[-1]
     assert sum(one is not None for one in found) <= 128

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pgguard.session.judgement import Allow, Answer, Names, Request, Verdict
+from pgguard.session.judgement import Allow, Answer, Names, Precedent, Request, TransactionStatus, Verdict
 
 
 class AllowAll:
@@ -18,6 +18,16 @@ class AllowAll:
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
         del request, names, answers
         raise AssertionError("nothing was asked")
+
+    def precedent(self, number: int) -> Precedent | None:
+        del number
+        return None
+
+    def follows(
+        self, precedent: Precedent, number: int, status: TransactionStatus, parameters: tuple[bytes | None, ...]
+    ) -> bool:
+        del precedent, number, status, parameters
+        raise AssertionError("there is no precedent")
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool:
         del number, error

@@ -15,7 +15,22 @@ from imitation import Server
 from pgguard.model.control import CopyIn
 from pgguard.model.refusal import Refusal
 from pgguard.model.sqlstate import SqlState
-from pgguard.session.judgement import Allow, Answer, Ask, Later, Moment, Names, Question, Refuse, Request, Verdict
+from pgguard.session.events import Event
+from pgguard.session.expected import Entry
+from pgguard.session.judgement import (
+    Allow,
+    Answer,
+    Ask,
+    Later,
+    Moment,
+    Names,
+    Precedent,
+    Question,
+    Refuse,
+    Request,
+    TransactionStatus,
+    Verdict,
+)
 from pgguard.session.session import Session
 from pgguard.wire import frontend
 from pgguard.wire.constants import Frontend
@@ -31,12 +46,25 @@ NAMES = (b"", b"a", b"b")
 FORBIDDEN = 666
 
 
-class Moods:
-    """A judge that decides by text, and takes the way to its verdict that `ways` says, over and over."""
+class Case(Precedent, frozen=True):
+    requests: int
 
-    def __init__(self, ways: Sequence[str]) -> None:
+
+class Moods:
+    """A judge that decides by text, and takes the way to its verdict that `ways` says, over and over.
+
+    What it allows at once is a precedent while that is the way to judge, if there are to be any.
+    """
+
+    def __init__(self, ways: Sequence[str], *, precedents: bool) -> None:
         self._ways = ways
         self._asked = 0
+        self._precedents = precedents
+        self._at_once: Request | None = None
+        self.followed = 0
+        self.at_rest = lambda: True
+        """Whether nothing is in flight and no segment is open: then alone may precedents be asked for."""
+        self.always_at_rest = True
 
     def judge(self, request: Request, names: Names) -> Verdict:
         del names
@@ -51,7 +79,28 @@ class Moods:
             case "raise":
                 raise RuntimeError("a judge that fails")
             case _:
+                if request.moment is not Moment.EXECUTE:  # which counts with its Bind
+                    self._at_once = request
                 return self.verdict(request)
+
+    def precedent(self, number: int) -> Precedent | None:
+        request = self._at_once
+        if not self._precedents or request is None or request.number != number:
+            return None
+        return Case((None,), 1 + (request.moment is Moment.BIND)) if self.verdict(request) == Allow((None,)) else None
+
+    def follows(
+        self, precedent: Precedent, number: int, status: TransactionStatus, parameters: tuple[bytes | None, ...]
+    ) -> bool:
+        del number, status, parameters
+        assert isinstance(precedent, Case)
+        self.always_at_rest &= self.at_rest()
+        asked = range(self._asked + 1, self._asked + 1 + precedent.requests)
+        if any(self._ways[each % len(self._ways)] != "at once" for each in asked):
+            return False
+        self._asked += precedent.requests
+        self.followed += 1
+        return True
 
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict:
         del names
@@ -93,11 +142,13 @@ turns = st.sampled_from([16, 1, 2])
 class Run:
     """One session, its judge and its server; the client's bytes come in pieces, the server's when `server` is drawn."""
 
-    def __init__(self, ways: Sequence[str], piece: int, turn: int) -> None:
-        self.judge = Moods(ways)
+    def __init__(self, ways: Sequence[str], piece: int, turn: int, *, precedents: bool = True) -> None:
+        self.judge = Moods(ways, precedents=precedents)
         self.session = Session(self.judge, limit=1 << 20, parameters={}, turn=turn)
+        self.judge.at_rest = lambda: not self.session.running and not self.session._segment
         self.server = Server(must_not)
         self.sent = b""
+        self.events: list[Event] = []
         self._piece = piece
         self._shown = b""
         self._pump()
@@ -137,7 +188,7 @@ class Run:
         self.sent += sent
         self.server.receive(sent)
         self._shown += b"".join(self.session.take_client())
-        self.session.take_events()
+        self.events += self.session.take_events()
 
     def shown(self) -> list[bytes]:
         """What the client has got, cut into messages."""
@@ -246,3 +297,83 @@ def test_in_turns_or_in_one_go_is_the_same(stream: bytes, ways: list[str], moves
         play(run, stream, moves)
     assert in_turns.sent == one_go.sent
     assert in_turns.shown() == one_go.shown()
+
+
+PREPARED = b"".join([frontend.parse(name, b"select 1") for name in NAMES]) + frontend.sync()
+values = st.lists(st.one_of(st.none(), st.binary(max_size=3)), max_size=2).map(tuple)
+repeated = st.one_of(
+    st.builds(frontend.query, st.sampled_from([b"select 1", b"fails", b""])),
+    st.builds(
+        lambda portal, name, given, middle: b"".join((
+            frontend.bind(portal, name, given), middle, frontend.execute(portal), frontend.sync(),
+        )),
+        st.sampled_from([b"", b"a"]), names, values,
+        st.sampled_from([b"", message(Frontend.DESCRIBE, b"P\0"), message(Frontend.DESCRIBE, b"S\0")]),
+    ),
+)  # fmt: skip
+others = st.one_of(
+    st.lists(messages, min_size=1, max_size=2).map(b"".join),
+    st.just(frontend.parse(b"", b"select 1") + frontend.flush()),  # a segment stays open with nothing in flight
+)
+often_at_once = st.lists(st.sampled_from(["at once"] * 8 + ["later", "ask", "quiet"]), min_size=1, max_size=20)
+
+
+@settings(max_examples=2 * EXAMPLES)
+@given(
+    st.lists(st.one_of(repeated, repeated, repeated, others), max_size=8),
+    st.lists(st.integers(0, 7), max_size=30),
+    often_at_once,
+    st.lists(st.sampled_from(["server", "resolve", "turn"]), max_size=3),
+)
+def test_what_goes_by_a_precedent_goes_as_it_would_without(
+    pieces: list[bytes], order: list[int], ways: list[str], between: list[str]
+):
+    """Pieces that come again and again, among others: all that the session tells is equal at each step."""
+    by_rote, anew = (Run(ways, 1 << 20, 16, precedents=precedents) for precedents in (True, False))
+    for each in (-1, *order):
+        piece = PREPARED if each < 0 or not pieces else pieces[each % len(pieces)]
+        for run in (by_rote, anew):
+            run.client(piece)
+            for move in between or ["settle"]:
+                getattr(run, {"server": "server_answers"}.get(move, move))()
+        assert state_of(by_rote) == state_of(anew)
+        assert by_rote.judge.always_at_rest
+    by_rote.settle()
+    anew.settle()
+    assert state_of(by_rote) == state_of(anew)
+
+
+def state_of(run: Run) -> tuple[object, ...]:
+    """All that has left the session, and all in it that is a number, a flag or a text: what it goes on by."""
+    session, replies = run.session, run.session._replies
+    waiting = None if session.waiting is None else session.waiting.number
+    plain = [
+        (name, value)
+        for each in (session, replies, replies.expected, replies.names)
+        for name, value in vars(each).items()
+        if isinstance(value, bool | int | bytes | str | TransactionStatus | None)
+    ]
+    entries = [_plain(entry) for entry in replies.expected._entries]
+    return run.sent, run.shown(), run.events, waiting, session.backlog, plain, entries
+
+
+def _plain(entry: Entry) -> tuple[object, ...]:
+    portal = entry.portal
+    bound = None if portal is None else (portal.prepared.origin, portal.parameters, portal.formats)
+    return entry.awaits, entry.number, entry.name, bound, entry.controls, entry.max_rows, entry.rows, entry.place
+
+
+def test_a_repeated_piece_goes_by_its_precedent():
+    """What the test above compares does happen; and a statement that is prepared anew is judged anew."""
+    run = Run(["at once"], 1 << 20, 16)
+    run.client(PREPARED)
+    run.settle()
+    pieces = [frontend.bind(b"", b"a", (b"%d" % n,)) + frontend.execute(b"") + frontend.sync() for n in range(4)]
+    for piece in (*pieces, *[frontend.query(b"select 1")] * 3):
+        run.client(piece)
+        run.settle()
+    assert run.judge.followed == 3 + 2
+    run.client(frontend.close_statement(b"a") + frontend.parse(b"a", b"select 1") + frontend.sync())
+    run.settle()
+    run.client(pieces[0])
+    assert run.judge.followed == 5

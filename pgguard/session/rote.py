@@ -1,0 +1,122 @@
+"""Pieces of a client's that come again word for word, but for the values that they bind.
+
+Theory of operation. An application sends few statements, each many times: as one Query, or as Bind, perhaps Describe,
+Execute and Sync in one piece, with other values each time. Such a piece is taken apart once; the next one that begins
+alike is held against it, and where nothing but the values differs, all that its messages say is known.
+
+# INVARIANT: a piece that `values` has read is cut into messages as FrontendFramer would cut it, and each of them reads
+as its pattern does, but for the values of the Bind.
+"""
+
+import struct
+from collections.abc import Sequence
+
+import msgspec
+
+from pgguard.session.names import known_as
+from pgguard.wire import frontend
+from pgguard.wire.constants import Frontend
+from pgguard.wire.framing import FrontendFramer, Message, ProtocolViolation
+
+_LONGEST = 4096
+"""Bytes of a piece: what is longer costs more to judge than to take apart."""
+
+_QUERY, _BIND = int(Frontend.QUERY), int(Frontend.BIND)
+_BODY = 5
+_int32 = struct.Struct("!i").unpack_from
+
+_EXECUTING = {
+    bytes((Frontend.BIND, Frontend.EXECUTE, Frontend.SYNC)): False,
+    bytes((Frontend.BIND, Frontend.DESCRIBE, Frontend.EXECUTE, Frontend.SYNC)): True,
+}
+"""By the types of their messages, the pieces that run a prepared statement; and whether they ask for a description."""
+
+
+class Rote(msgspec.Struct, frozen=True):
+    """One piece, taken apart.
+
+    Of a Query `start` is all of it, and `statement` None. Of others `start` is the body of the Bind before its values,
+    `count` how many these are, and `rest` what is behind them, down to the Sync.
+    `statement`, `portal`, `formats`: what the Bind says; `describes`: whether a Describe is among them.
+    """
+
+    start: bytes
+    statement: str | None = None
+    portal: str = ""
+    formats: tuple[int, ...] = ()
+    describes: bool = False
+    count: int = 0
+    results: int = 0
+    """Bytes of `rest` that are still the Bind's: the formats of its results."""
+    rest: bytes = b""
+
+    def values(self, piece: bytes) -> tuple[bytes | None, ...] | None:
+        """What a piece that begins alike binds; None where it is not this one but for the values."""
+        if self.statement is None:
+            return () if piece == self.start else None
+        if piece[0] != _BIND or not piece.startswith(self.start, _BODY):
+            return None
+        at = _BODY + len(self.start)
+        values: list[bytes | None] = []
+        try:
+            for _ in range(self.count):
+                length = _int32(piece, at)[0]
+                at += 4
+                if length >= 0:
+                    values.append(piece[at : at + length])
+                    at += length
+                elif length == -1:
+                    values.append(None)
+                else:
+                    return None
+            ends = 1 + _int32(piece, 1)[0]
+        except struct.error:
+            return None
+        return tuple(values) if at + self.results == ends and piece[at:] == self.rest else None
+
+
+def beginning(piece: bytes) -> bytes | None:
+    """What pieces have in common that may be alike: all of a Query, the names of a Bind. None for all others."""
+    if len(piece) > _LONGEST:
+        return None
+    if piece[0] == _QUERY:
+        return piece
+    if piece[0] != _BIND:
+        return None
+    return piece[_BODY : piece.find(b"\0", piece.find(b"\0", _BODY) + 1) + 1]
+
+
+def taken_apart(piece: bytes) -> Rote | None:
+    """The pattern of a piece; None for one that has none."""
+    framer = FrontendFramer()
+    try:
+        messages = list(framer.feed(piece))
+        if framer.held:
+            return None
+        if len(messages) == 1 and messages[0].type == _QUERY:
+            return Rote(piece)
+        describes = _EXECUTING.get(bytes([message.type for message in messages]))
+        return None if describes is None else _executing(messages, describes=describes)
+    except ProtocolViolation:
+        return None
+
+
+def _executing(messages: Sequence[Message], *, describes: bool) -> Rote | None:
+    raw, execute = messages[0].raw, frontend.read_execute(messages[-2].raw)
+    bind = frontend.read_bind(raw)
+    if execute.portal != bind.portal:
+        return None
+    if describes:
+        frontend.read_target(messages[1].raw)
+    results = len(raw) - 2 - 2 * len(bind.result_formats)
+    start = results - sum([4 + len(value or b"") for value in bind.values])
+    return Rote(
+        start=raw[_BODY:start],
+        statement=known_as(bind.statement),
+        portal=known_as(bind.portal),
+        formats=bind.formats,
+        describes=describes,
+        count=len(bind.values),
+        results=len(raw) - results,
+        rest=b"".join((raw[results:], *[message.raw for message in messages[1:]])),
+    )
