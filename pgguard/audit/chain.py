@@ -36,12 +36,12 @@ class Chain:
 
     def link(self, record: bytes) -> bytes:
         """The line for a record that is encoded as a JSON object; moves the head."""
-        rest = record[1:]
-        previous, self.head = self.head, self._hash(self.head, rest)
-        return b'{"hash":"%b","previous":"%b",%b\n' % (self.head.encode(), previous.encode(), rest)
+        previous, rest = self.head.encode(), record[1:]
+        self.head = self._hash(previous, rest)
+        return b'{"hash":"%b","previous":"%b",%b\n' % (self.head.encode(), previous, rest)
 
-    def _hash(self, previous: str, rest: bytes) -> str:
-        data = previous.encode() + rest
+    def _hash(self, previous: bytes, rest: bytes) -> str:
+        data = previous + rest
         if self._key is None:
             return hashlib.sha256(data).hexdigest()
         return hmac.digest(self._key, data, "sha256").hex()
@@ -55,7 +55,7 @@ class Chain:
         if previous != self.head:
             self.head = written
             return "it does not follow the record before it: records are missing, added or reordered"
-        expected = self._hash(previous, line[LINKED:])
+        expected = self._hash(line[87:151], line[LINKED:])
         self.head = written
         return None if hmac.compare_digest(expected.encode(), line[9:73]) else "its content was altered"
 

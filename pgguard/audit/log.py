@@ -16,11 +16,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from pgguard.audit.chain import ZERO, Chain, is_link
 from pgguard.audit.encoding import Encoder, Form
 from pgguard.audit.files import AuditUnreadable, closed_files, last_head, moved_files
-from pgguard.audit.records import Changed, DecisionMade, Record
+from pgguard.audit.records import Changed, DecisionMade, Record, SessionEnded, StatementEnded
 from pgguard.audit.redact import Redactor
 from pgguard.audit.settings import AuditSettings
 
@@ -29,41 +30,14 @@ _PIECE = 2 << 10
 
 _LOOKS = 10
 
+_T = TypeVar("_T")
+
 _Identity = tuple[int, int]
 """A file's device and inode."""
 
 
 class AuditUnavailable(Exception):  # noqa: N818  # it says what is the case
     """The record could not be written; nothing that depends on it may happen."""
-
-
-class _Lock:
-    """A lock among threads and, by `take` and `give`, among processes; entering it tells what `take` did.
-
-    A class, since it is entered for each record: a generator takes three times as long.
-    """
-
-    def __init__(self, take: Callable[[], int], give: Callable[[], None]) -> None:
-        self._threads = threading.Lock()
-        self._take = take
-        self._give = give
-
-    def __enter__(self) -> int:
-        self._threads.acquire()
-        try:
-            return self._take()
-        except BaseException:
-            self._release()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self._release()
-
-    def _release(self) -> None:
-        try:
-            self._give()
-        finally:
-            self._threads.release()
 
 
 class AuditLog:
@@ -74,7 +48,7 @@ class AuditLog:
         self._end = -1
         self._dirty = False
         self._name = str(settings.path)
-        self._locked = _Lock(self._take, self._give)
+        self._threads = threading.Lock()
         self._syncing: asyncio.Task[None] | None = None
         self._next_sync: asyncio.Task[None] | None = None
         with self._telling("open"):
@@ -83,8 +57,7 @@ class AuditLog:
             self.redactor = Redactor(settings, key)
             settings.path.parent.mkdir(parents=True, exist_ok=True)
             self._file, self._identity = self._open()
-            with self._locked as size:
-                self._mend(now, size)
+            self._under_lock(lambda size: self._mend(now, size))
 
     @property
     def path(self) -> Path:
@@ -102,7 +75,7 @@ class AuditLog:
 
     def append(self, record: Record) -> None:
         """Write one record, on disk where sync = "always". Raises AuditUnavailable; the file is then as it was."""
-        self._write((record,))
+        self._write(record)
         if self.waits:
             self.flush()
 
@@ -118,24 +91,22 @@ class AuditLog:
 
     async def commit(self, record: Record) -> None:
         """`append` that does not block the loop on the disk: one fdatasync serves all that wait (group commit)."""
-        self._write((record,))
+        self._write(record)
         if self.waits:
             await self._durable()
 
-    def follow_up(self, records: Sequence[Record]) -> None:
+    def follow_up(self, records: Sequence[StatementEnded | SessionEnded]) -> None:
         """`append` of what has happened already, so that nothing waits for it to be on disk; all in one write.
 
         Where sync = "always" it is so with the next record that is waited for, or after a second (upkeep.py).
         """
-        self._write(records)
+        self._put([self._encoder.encode(record) for record in records])
 
     def flush(self) -> None:
         """Have everything on disk. Raises AuditUnavailable. Any thread; each second, but for sync = "os"."""
         if self._dirty:
             with self._telling("flush"):
-                with self._locked:  # to have a file that nobody closes meanwhile; appends go on while it is synced
-                    self._dirty = False
-                    file = os.dup(self._file)
+                file = self._under_lock(self._to_sync)  # nobody closes it meanwhile; appends go on while it is synced
                 try:
                     os.fdatasync(file)
                 finally:
@@ -143,8 +114,8 @@ class AuditLog:
 
     def reopen(self) -> None:
         """Go on under the name if another file has it (after logrotate); an append would do so by itself."""
-        with self._telling("reopen"), self._locked:
-            pass
+        with self._telling("reopen"):
+            self._under_lock(lambda _: None)
 
     def close(self) -> None:
         self.flush()
@@ -152,25 +123,43 @@ class AuditLog:
 
     def rotate(self, closed: Path, now: str) -> None:
         """Close the file under the name `closed`, and begin the next with a record that names it and its head."""
-        with self._telling("rotate"), self._locked as size:
-            os.fdatasync(self._file)
-            self._chain.head = self._head(size)
-            head = self._chain.head
-            closed.with_name(closed.name + ".head").write_text(head + "\n", encoding="ascii")
-            self.path.rename(closed)
-            begins = Changed(now, "rotate", f"continues {closed.name}, head {head}")
-            self._append([self._encoder.encode(begins)], self._follow())
+        with self._telling("rotate"):
+            self._under_lock(lambda size: self._rotate(closed, now, size))
 
-    def _write(self, records: Sequence[Record]) -> None:
-        self._put([self._encoder.encode(self.redactor.record(record)) for record in records])
+    def _rotate(self, closed: Path, now: str, size: int) -> None:
+        os.fdatasync(self._file)
+        self._chain.head = self._head(size)
+        head = self._chain.head
+        closed.with_name(closed.name + ".head").write_text(head + "\n", encoding="ascii")
+        self.path.rename(closed)
+        begins = Changed(now, "rotate", f"continues {closed.name}, head {head}")
+        self._append([self._encoder.encode(begins)], self._follow())
+
+    def _write(self, record: Record) -> None:
+        self._put([self._encoder.encode(self.redactor.record(record))])
 
     def _put(self, encoded: Sequence[bytes]) -> None:
         try:
-            with self._locked as size:
-                self._append(encoded, size)
-                self._dirty = True
+            self._under_lock(lambda size: self._append(encoded, size))
         except OSError as error:
             raise self._unavailable("write", error) from error
+
+    def _under_lock(self, work: Callable[[int], _T]) -> _T:
+        """Do this while no other thread or process writes, in the file that has the name; `work` is told its size.
+
+        # INVARIANT: the lock is taken first, and the name looked at under it.
+        """
+        with self._threads:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                size = self._size_if_current()
+                return work(self._follow() if size is None else size)
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _to_sync(self, _: int) -> int:
+        self._dirty = False
+        return os.dup(self._file)
 
     async def _durable(self) -> None:
         if self._next_sync is None:
@@ -194,17 +183,10 @@ class AuditLog:
     def _unavailable(self, what: str, error: OSError) -> AuditUnavailable:
         return AuditUnavailable(f'cannot {what} audit log "{self.path}": {error.strerror}')
 
-    def _take(self) -> int:
-        """Lock the file that has the name; its size."""
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        return self._follow()
-
-    def _give(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_UN)
-
     def _open(self) -> tuple[int, _Identity]:
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        return file, _identity(os.fstat(file))
+        status = os.fstat(file)
+        return file, (status.st_dev, status.st_ino)
 
     def _follow(self) -> int:
         """Go on in the file that has the name now, with its lock held instead of the old one's; its size."""
@@ -251,7 +233,7 @@ class AuditLog:
             named = os.stat(self._name)  # noqa: PTH116  # twice as fast, and twice a statement
         except FileNotFoundError:
             return None
-        return named.st_size if _identity(named) == self._identity else None
+        return named.st_size if (named.st_dev, named.st_ino) == self._identity else None
 
     def _append(self, encoded: Sequence[bytes], size: int) -> None:
         """`size`: of the file, before."""
@@ -266,6 +248,7 @@ class AuditLog:
         finally:
             if written == len(lines):
                 self._end = size + written
+                self._dirty = True
             else:  # leave no half record behind
                 self._chain.head, self._end = before, -1
                 os.ftruncate(self._file, size)
@@ -306,7 +289,3 @@ class AuditLog:
         if torn:
             broken = Changed(now, "break", f"cut off {torn} bytes of an unfinished record")
             self._append([self._encoder.encode(broken)], size - torn)
-
-
-def _identity(file: os.stat_result) -> _Identity:
-    return file.st_dev, file.st_ino

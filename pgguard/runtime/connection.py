@@ -95,6 +95,8 @@ class Connection:
         self._trace = session_trace(login.session)
         self._client_takes = True
         self._database_takes = True
+        self._throttled = False
+        """One of them is not read."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.ended = asyncio.Event()
 
@@ -144,16 +146,18 @@ class Connection:
         elif self._left is not None:
             left, self._left = self._left, None
             left()
-        self._throttle()
+        if self._throttled or session.backlog:
+            self._throttle()
 
     def _heed(self, events: Sequence[Event]) -> None:
-        outcomes = [event for event in events if isinstance(event, Outcome)]
+        outcomes: list[Outcome] = []
+        others: list[CancelWanted | WaitsInVain | ParameterChanged | Ended] = []
+        for event in events:
+            outcomes.append(event) if isinstance(event, Outcome) else others.append(event)
         if outcomes:
             self._record_outcomes(outcomes)
-        for event in events:
+        for event in others:
             match event:
-                case Outcome():
-                    pass  # recorded with the others
                 case CancelWanted():
                     self._spawn(self._cancel_backend())
                 case WaitsInVain():
@@ -179,7 +183,8 @@ class Connection:
         A client that hangs up while it is not read is noticed, unless its messages only wait for their turns. The
         database is not watched for that: what it has sent before its end is still the client's.
         """
-        if self._database_takes and self.session.backlog <= _BACKLOG:
+        reads_client = self._database_takes and self.session.backlog <= _BACKLOG
+        if reads_client:
             self._client.resume()
         else:
             self._client.pause(watch=not self.session.unfinished)
@@ -187,6 +192,7 @@ class Connection:
             self._database.endpoint.resume()
         else:
             self._database.endpoint.pause(watch=False)
+        self._throttled = not (reads_client and self._client_takes)
 
     def client_writable(self, *, now: bool) -> None:
         self._client_takes = now

@@ -185,8 +185,9 @@ class Endpoint(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self._closed:
             return
+        assert self._transport is not None, "used before it was connected"
         try:
-            self.transport.write(self.layer.encrypt(data))
+            self._transport.write(self.layer.encrypt(data))
         except LayerBroken:
             self.abort()
 

@@ -32,7 +32,7 @@ class Running(msgspec.Struct, frozen=True):
     @property
     def changes_catalog(self) -> bool:
         """Its end is a reason to refresh the catalog."""
-        return any(facts.changes_catalog for facts in self.statements)
+        return any([facts.changes_catalog for facts in self.statements])  # noqa: C419  # it is short, and asked each time
 
 
 class RunningStatements:

@@ -7,7 +7,6 @@ at once, so that a large value is never held. An error or notice may be as large
 into its messages. Of one over a megabyte the beginning is read and told, and the rest is dropped.
 """
 
-import contextlib
 import struct
 from collections.abc import Callable, Mapping
 from typing import ClassVar
@@ -176,7 +175,8 @@ class Replies:
             elif end > size:
                 replacement = self._begun(kind, data[at:])
             else:
-                replacement = self._reply(kind, data[at:end])
+                read = self._READERS.get(kind)
+                replacement = self._as_head() if read is None else read(self, data[at:end])
             if replacement is not None:
                 self._forward(data, begin, at)
                 if replacement:
@@ -202,7 +202,8 @@ class Replies:
         if kind == _RESULT:
             return self._as_head()
         told = backend.cut_short(beginning)
-        replacement = self._reply(kind, told)
+        read = self._READERS[kind]
+        replacement = read(self, told)
         return told if replacement is None else replacement
 
     def _hold(self, rest: bytes) -> None:
@@ -228,7 +229,7 @@ class Replies:
         unpack, size, begin, rows, single = _unpack, len(data), at, 0, 0
         first, length = unpack(data, at)
         kind = first
-        with contextlib.suppress(struct.error):  # the end of `data`: to look for it at each row would be dear
+        try:
             while kind == first:
                 alike = headers_alike(data, at) if size - at > _FEW_ROWS else 1
                 rows, single = rows + single + alike, 0
@@ -241,6 +242,8 @@ class Replies:
                     kind, length = unpack(data, at)
                     if kind != first:
                         break
+        except struct.error:
+            pass  # the end of `data`: to look for it at each row would be dear
         rows += single
         head.rows += rows
         if first == _COPY_DATA:
@@ -288,10 +291,6 @@ class Replies:
         return True
 
     # everything but rows: returns None to let the message pass, b"" to hide it, other bytes to replace it
-
-    def _reply(self, kind: int, raw: bytes) -> bytes | None:
-        read = self._READERS.get(kind)
-        return self._as_head() if read is None else read(self, raw)
 
     def _as_head(self) -> bytes | None:
         """Shown or not as all that is answered to the entry that stands first."""

@@ -529,16 +529,17 @@ class Session:
             return False
         self._requests = first
         if prepared is None:  # a Query
-            replies.expect(Entry(_QUERY, number=first, controls=precedent.controls))
+            replies.expected.append(Entry(_QUERY, number=first, controls=precedent.controls))
         else:
             self._requests += 1
             portal = Portal(prepared, values, rote.formats)
             name, controls = rote.portal, precedent.controls
-            replies.expect(Entry(_BIND, number=first, name=name, portal=portal, controls=controls))
+            expect = replies.expected.append  # none of them starts a COPY, or is limited
+            expect(Entry(_BIND, number=first, name=name, portal=portal, controls=controls))
             if rote.describes:
-                replies.expect(Entry(_DESCRIBE))
-            replies.expect(Entry(_EXECUTE, number=self._requests, name=name, portal=portal, controls=controls))
-            replies.expect(Entry(_SYNC))
+                expect(Entry(_DESCRIBE))
+            expect(Entry(_EXECUTE, number=self._requests, name=name, portal=portal, controls=controls))
+            expect(Entry(_SYNC))
         self._to_server.append(piece)
         self._preparing = 0
         self._segment_runs = self._segment_binds = False
@@ -711,7 +712,8 @@ class Session:
                 self._waiting = None  # the database would skip it too
             elif waiting is not None and waiting.stage is _Stage.ELSEWHERE:
                 self._replies.events.append(WaitsInVain())
-        self._ask_when_quiet()
+        if self._waiting is not None:
+            self._ask_when_quiet()
         self._advance()
 
     def _ask_when_quiet(self) -> None:

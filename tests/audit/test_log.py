@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,6 +33,8 @@ log = AuditLog(AuditSettings(path=Path(sys.argv[1])), "then")
 for number in range(int(sys.argv[3])):
     log.append(Changed("then", "start", f"{sys.argv[2]} {number} " + "x" * (number % 3000)))
     print(number, flush=True)
+    if number % 20 == 19:
+        sys.stdin.readline()
 """
 
 
@@ -53,8 +55,19 @@ def check(path: Path) -> list[str]:
     return details
 
 
-def writer(path: Path, name: str, count: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", WRITER, path, name, str(count)], stdout=subprocess.PIPE)
+def writer(path: Path, name: str, count: int, *, paced: bool = False) -> subprocess.Popen[bytes]:
+    """`paced`: each 20 records wait for a line: locks of files are not fair, and three writers would leave no room."""
+    stdin = subprocess.PIPE if paced else subprocess.DEVNULL
+    command = [sys.executable, "-c", WRITER, path, name, str(count)]
+    return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE)
+
+
+def go_on(writers: list[subprocess.Popen[bytes]]) -> None:
+    for process in writers:
+        process.stdout.readline()
+        with suppress(BrokenPipeError):  # it has ended
+            process.stdin.write(b"\n")
+            process.stdin.flush()
 
 
 def test_a_log_goes_on_where_it_ended(tmp_path):
@@ -92,15 +105,14 @@ def test_processes_follow_a_rotation(tmp_path):
 
 def test_rotation_while_others_write(tmp_path):
     path = tmp_path / "a.jsonl"
-    writers = [writer(path, name, 300) for name in "ab"]
+    writers = [writer(path, name, 300, paced=True) for name in "ab"]
     log = open_log(path)
     start = datetime(2026, 3, 2, tzinfo=UTC)
     turn = 0
     while any(process.poll() is None for process in writers):
         turn += 1
         log.rotate(closed_name(path, start + timedelta(seconds=turn)), NOW)
-        for process in writers:
-            process.stdout.readline()
+        go_on(writers)
     for process in writers:
         process.communicate(timeout=60)
     log.close()
@@ -113,7 +125,7 @@ def test_rotation_while_others_write(tmp_path):
 def test_compression_and_removal_while_others_write_refuse_no_record(tmp_path):
     """Whoever came to an empty file looked for the newest closed one, and found it compressed or removed meanwhile."""
     path = tmp_path / "a.jsonl"
-    writers = [writer(path, name, 400) for name in "abc"]
+    writers = [writer(path, name, 400, paced=True) for name in "abc"]
     log = open_log(path)
     start = datetime(2026, 3, 2, tzinfo=UTC)
     turn = 0
@@ -122,8 +134,7 @@ def test_compression_and_removal_while_others_write_refuse_no_record(tmp_path):
         now = start + timedelta(seconds=turn)
         log.rotate(closed_name(path, now), NOW)
         keep_house(path, now, compressing=True, keep_days=5 / 86_400)
-        for process in writers:
-            process.stdout.readline()
+        go_on(writers)
     for process in writers:
         process.communicate(timeout=60)
         assert process.returncode == 0
