@@ -1,6 +1,11 @@
 """Guarded parsing: what may crash or mislead the parser never reaches it."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
+from pglast import ast, enums
 
 from pgguard.sql.parse import SyntaxProblem, parse
 from pgguard.sql.slices import text_after
@@ -47,3 +52,41 @@ def test_numbers_that_an_older_server_reads_as_two_words_are_refused_for_it(lite
 
 def test_a_name_or_a_string_that_looks_like_such_a_number_is_none() -> None:
     assert parse("select a1_0, '0x1F', t0_1.c from t0_1", 15)
+
+
+_TESTS = Path(__file__).parents[1]
+_OF_EVERY_FAMILY = (
+    *(_TESTS / "sql/statements.sql").read_text().splitlines(),
+    *(_TESTS / "clients/statements.sql").read_text().splitlines(),
+)
+
+
+def _nodes(tree: Any) -> Iterator[ast.Node]:
+    if isinstance(tree, ast.Node):
+        yield tree
+        tree = [getattr(tree, name) for name in tree]
+    for one in tree if isinstance(tree, (tuple, list)) else ():
+        yield from _nodes(one)
+
+
+def _as_checked(node: ast.Node, name: str) -> Any:
+    """What pglast's own Node.__setattr__ makes of an attribute, which nobody calls (pgguard.sql.parse)."""
+    value = getattr(node, name)
+    kind = type(node).__slots__[name]
+    if value is None:
+        return None
+    wanted = getattr(enums, kind.c_type, kind.py_type)
+    assert isinstance(value, wanted), f"{type(node).__name__}.{name} is {value!r}"
+    return value if kind.adaptor is None else kind.adaptor(value)
+
+
+def test_what_the_parser_sets_is_what_pglast_would_make_of_it() -> None:
+    """Left unconverted, an option that is one of an enumeration would be a number, and be taken for none of them."""
+    found = set()
+    for text in _OF_EVERY_FAMILY:
+        for parsed in parse(text) if text.strip() else ():
+            for node in _nodes(parsed.tree):
+                found.add(type(node))
+                for name in node:
+                    assert _as_checked(node, name) == getattr(node, name), f"{type(node).__name__}.{name} of {text}"
+    assert len(found) > 100
