@@ -1,7 +1,8 @@
 """Parsing, guarded: what may crash or mislead the parser never reaches it.
 
 `parse_sql` builds Python objects recursively in C and can overflow the stack on deep input; the protobuf form refuses
-the same input cleanly, so it goes first (field notes, section 3). A NUL would end the text for the parser only.
+the same input cleanly, so it goes first where a text is long enough to be deep (field notes, section 3). A NUL would
+end the text for the parser only.
 
 pglast checks and converts each attribute that is set on a node, for those who write trees of their own. What the parser
 sets is right by itself, and to look at it again was five sixths of the time that parsing took: so nobody does here.
@@ -18,6 +19,11 @@ ast.Node.__setattr__ = object.__setattr__  # type: ignore[method-assign, assignm
 
 MAX_CHARACTERS = 16 * 1024 * 1024
 """Longer texts are refused unread."""
+
+_SHALLOW = 1_000
+"""Characters up to which no text is deep: a character opens one level at most, and from 5,000 levels on the guard
+refuses; several times as many overflow the stack.
+"""
 
 _NEW_LITERALS = re.compile(r"[0-9](_[0-9]|[xXoObB])")
 _SINCE = 16
@@ -46,7 +52,8 @@ def parse(text: str, version: int = _SINCE) -> list[Parsed]:
     if len(text) > MAX_CHARACTERS:
         raise SyntaxProblem(f"statement is longer than {MAX_CHARACTERS} characters")
     try:
-        parse_sql_protobuf(text)
+        if len(text) > _SHALLOW:
+            parse_sql_protobuf(text)
         statements: tuple[ast.RawStmt, ...] = parse_sql(text)
     except ParseError as error:
         message = str(error.args[0])

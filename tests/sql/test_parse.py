@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from pglast import ast, enums
+from pglast.parser import parse_sql_protobuf
 
-from pgguard.sql.parse import SyntaxProblem, parse
+from pgguard.sql.parse import _SHALLOW, SyntaxProblem, parse
 from pgguard.sql.slices import text_after
 
 
@@ -41,6 +42,22 @@ def test_what_does_not_parse_is_told_in_the_parsers_words(text: str, message: st
 def test_deep_text_is_refused_and_does_not_end_the_process(deep: str) -> None:
     with pytest.raises(SyntaxProblem):
         parse(f"select {deep}")
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed"),
+    [
+        ("+-", ""), ("not ", ""), ("@ ", ""), ("1+", ""), ("", "::a"), ("", " isnull"), ("[", "]"),
+        ("a[", "]"), ("a[-", "]"), ("a[:", "]"), ("(", ")"), ("(", ",1)"), ("f(", ")"), ("a[f(", ")]"), ("a[(1,", ")]"),
+        ("(select ", ")"), ("(values(", "))"), ("exists(values(", "))"), ("1 in(", ")"), ("case when ", " then 1 end"),
+        ("(table t union select ", ")"), ("a()over(order by ", ")"), ("a(a=>", ")"),
+    ],
+)  # fmt: skip
+def test_no_text_that_goes_unguarded_is_nearly_as_deep_as_what_the_guard_refuses(opened: str, closed: str) -> None:
+    """A text four times as long passes the guard still: below that there is nothing for it to refuse."""
+    times = 4 * _SHALLOW // len(opened + closed)
+    start = "select array" if opened == "[" else "select "
+    parse_sql_protobuf(start + opened * times + "1" + closed * times)
 
 
 @pytest.mark.parametrize("literal", ["1_000", "0x1F", "0o17", "0b1"])
