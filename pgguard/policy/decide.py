@@ -65,6 +65,8 @@ class _Deciding:
         self._holds: dict[str, Rule] = {}
         self._told: dict[tuple[int, bool], tuple[bool | None, Moment]] = {}
         """What conditions that look at the context alone have told, by the identity of the condition, and `favour`."""
+        self._plain: dict[int | None, bool] = {}
+        """What these have settled of rules, by the rules' question (rule_set.Met)."""
 
     def decide(self, statements: Sequence[Facts]) -> Decision:
         found: list[AccessDecision] = []
@@ -74,7 +76,7 @@ class _Deciding:
         holds = self._holds if effect is Effect.HOLD else {}
         return Decision(
             effect=effect,
-            rules=tuple(sorted({rule for d in found if d.effect is effect for rule in d.rules})),
+            rules=tuple(sorted(set().union(*[d.rules for d in found if d.effect is effect]))),
             accesses=tuple(found),
             holds=tuple(_requirement(holds[name]) for name in sorted(holds)),
             max_rows=min(self._limits, default=None),
@@ -87,7 +89,7 @@ class _Deciding:
         if not self._rules.kill_switches or (isinstance(facts.control, Transaction) and facts.control.ends):
             return []
         about = ((rule, meets(rule, self._context)) for rule in self._rules.kill_switches)
-        met = [Met(rule, sure is True) for rule, sure in about if sure is not False]
+        met = [Met.of(rule, sure=sure is True) for rule, sure in about if sure is not False]
         switches = self._matching(met, facts, None)
         nothing = Access(Privilege.RUN, Kind.OPAQUE, ObjectName(facts.kind))
         return [_denied(nothing, switches)] if switches else []
@@ -134,7 +136,12 @@ class _Deciding:
         return AccessDecision(access, Effect.ALLOW, _names(allows))
 
     def _matching(self, met: Iterable[Met], facts: Facts, access: Access | None) -> list[Rule]:
-        return [one.rule for one in met if self._applies(one, facts, access)]
+        plain = self._plain  # looked up in place: an access may meet hundreds of rules
+        return [
+            one.rule
+            for one in met
+            if (plain[one.question] if one.question in plain else self._applies(one, facts, access))
+        ]
 
     def _on_temporary(self, facts: Facts) -> list[Rule]:
         """Whoever has `temp` on the database may do everything on temporary tables of their own."""
@@ -152,11 +159,11 @@ class _Deciding:
             return False
         if rule.until is not None and self._today() > rule.until:
             return False
-        if rule.condition is None and met.sure:
-            return True
         allow = rule.effect is Effect.ALLOW
         found, moment = self._ask(rule.condition, facts, access, favour=allow)
         if found is False or (found is True and met.sure):
+            if met.question is not None and not moment.of_statement:
+                self._plain[met.question] = found
             return found
         self._wants_estimate = self._wants_estimate or (moment.wants_estimate and (met.sure or not allow))
         self._unknown += [f'rule "{rule.name}": {why}' for why in moment.unknown]
@@ -219,10 +226,12 @@ def _uncovered(access: Access, allows: list[Rule]) -> tuple[str, ...] | None:
         return None
     if not access.columns:
         return ()
-    columns = [rule.columns for rule in allows]
-    if None in columns:
-        return ()
-    return tuple(c for c in access.columns if not any(some is not None and some.has(access, c) for some in columns))
+    columns = []
+    for rule in allows:
+        if rule.columns is None:
+            return ()
+        columns.append(rule.columns)
+    return tuple(c for c in access.columns if not any(some.has(access, c) for some in columns))
 
 
 def _denied(access: Access, rules: list[Rule]) -> AccessDecision:
@@ -236,7 +245,7 @@ def _denied(access: Access, rules: list[Rule]) -> AccessDecision:
 
 
 def _names(rules: list[Rule]) -> tuple[str, ...]:
-    return tuple(sorted(rule.name for rule in rules))
+    return tuple(sorted([rule.name for rule in rules]))
 
 
 def _message(rules: list[Rule]) -> str | None:

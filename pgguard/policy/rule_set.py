@@ -51,10 +51,20 @@ class About(msgspec.Struct, frozen=True):
 
 
 class Met(msgspec.Struct, frozen=True):
-    """A rule that one access of one person meets. `sure`: not so where the directory cannot tell their groups."""
+    """A rule that one access of one person meets. `sure`: not so where the directory cannot tell their groups.
+
+    `question`: the same for all rules whose condition alone settles whether they apply, and is the same; None for
+    those of which more is to be asked. Of the rules that a statement meets many have few conditions between them.
+    """
 
     rule: Rule
     sure: bool
+    question: int | None = None
+
+    @classmethod
+    def of(cls, rule: Rule, *, sure: bool) -> "Met":
+        alone = sure and rule.mode is Mode.ENFORCE and rule.until is None
+        return cls(rule, sure, 2 * id(rule.condition) + (rule.effect is Effect.ALLOW) if alone else None)
 
 
 class Meeting(msgspec.Struct, frozen=True):
@@ -189,7 +199,7 @@ class RuleSet:
 
 def _met(rules: Iterable[Rule], access: Access, context: Context) -> tuple[Met, ...]:
     found = ((rule, meets(rule, context)) for rule in rules if _touches(rule, access))
-    return tuple(Met(rule, sure is True) for rule, sure in found if sure is not False)
+    return tuple(Met.of(rule, sure=sure is True) for rule, sure in found if sure is not False)
 
 
 def meets(rule: Rule, context: Context) -> bool | None:
