@@ -5,9 +5,11 @@ statement in the sense of the rule language's `shape`.
 """
 
 import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
-from pglast import ast
+from pglast import ast, enums
 
 from pgguard.sql.parse import SyntaxProblem, parse
 
@@ -57,12 +59,6 @@ _FOREIGN = (
 """Statements whose options are values for somebody else, passwords among them."""
 
 _IGNORED = _PLACES | {"schemaname", "catalogname"}
-_ATTRIBUTES: dict[type, tuple[str, ...]] = {
-    kind: tuple(attribute for attribute in kind.__slots__ if attribute not in _IGNORED)  # type: ignore[attr-defined]
-    for kind in vars(ast).values()
-    if isinstance(kind, type) and issubclass(kind, ast.Node)
-}
-"""Of each class of nodes, what a shape shows."""
 
 
 def _print(node: Any) -> str:
@@ -70,33 +66,52 @@ def _print(node: Any) -> str:
 
     # INVARIANT: no constant is in it, and so no password: the audit records shapes whatever it leaves out of texts.
     """
-    if not isinstance(node, ast.Node):
-        return f"[{' '.join([_print(item) for item in node])}]" if isinstance(node, (tuple, list)) else repr(node)
-    if isinstance(node, _VALUES):
-        return "?"
-    if isinstance(node, ast.ColumnRef):
-        last = (node.fields or ())[-1]
-        return f"({_print(last)})"
-    if isinstance(node, ast.FuncCall):
-        name = _print((node.funcname or ())[-1:])
-        rest = (node.args, node.agg_order, node.agg_filter, node.over, node.agg_star, node.agg_distinct)
-        return f"(call {name} {' '.join([_print(part) for part in rest])})"
-    held = [(a, getattr(node, a)) for a in _ATTRIBUTES[type(node)]]
-    inside = " ".join([f"{a}={_held(node, a, v)}" for a, v in held if v is not None and v is not False])
-    return f"({type(node).__name__} {inside})"
+    write = _WRITERS.get(type(node))
+    return repr(node) if write is None else write(node)
 
 
-def _held(node: ast.Node, attribute: str, value: Any) -> str:
-    """What a node holds in one of its attributes, constants replaced."""
-    if attribute in _CONSTANTS or (attribute == "args" and isinstance(node, ast.CreateTrigStmt)):
-        return "?"
-    if attribute == "howMany":
-        return "all" if value == _FETCH_ALL else "?"
-    if isinstance(node, ast.DefElem) and attribute == "arg":
-        return _option(node.defname or "", value)
-    if attribute == "options" and isinstance(node, _FOREIGN):
-        return " ".join(f"{option.defname}=?" for option in value)
-    return _print(value)
+def _print_list(nodes: Sequence[Any]) -> str:
+    return f"[{' '.join([_print(node) for node in nodes])}]"
+
+
+def _print_value(_: Any) -> str:
+    return "?"
+
+
+def _print_column(node: ast.ColumnRef) -> str:
+    return f"({_print((node.fields or ())[-1])})"
+
+
+def _print_call(node: ast.FuncCall) -> str:
+    name = _print((node.funcname or ())[-1:])
+    rest = (node.args, node.agg_order, node.agg_filter, node.over, node.agg_star, node.agg_distinct)
+    return f"(call {name} {' '.join([_print(part) for part in rest])})"
+
+
+def _print_node(node: ast.Node) -> str:
+    return _with(node, _SHOWN[type(node)])
+
+
+def _print_option(node: ast.DefElem) -> str:
+    option = partial(_option, node.defname or "")
+    return _with(node, [(a, mark, option if a == "arg" else write) for a, mark, write in _SHOWN[ast.DefElem]])
+
+
+def _with(node: ast.Node, shown: Iterable["_Shown"]) -> str:
+    inside = [
+        mark + write(value)
+        for attribute, mark, write in shown
+        if (value := getattr(node, attribute)) is not None and value is not False
+    ]
+    return f"({type(node).__name__} {' '.join(inside)})"
+
+
+def _how_many(value: int) -> str:
+    return "all" if value == _FETCH_ALL else "?"
+
+
+def _print_foreign(options: Sequence[ast.DefElem]) -> str:
+    return " ".join([f"{option.defname}=?" for option in options])
 
 
 def _option(name: str, value: Any) -> str:
@@ -107,3 +122,47 @@ def _option(name: str, value: Any) -> str:
     text = value.sval or "" if isinstance(value, ast.String) else None
     constant = text is not None and name not in _NAMING and text.lower() not in _SWITCHES
     return "?" if constant or name in {"password", "tag"} else _print(value)
+
+
+# worked out once: statements of every text that is analysed are printed whole, most of what they hold being nothing
+
+_Writer = Callable[[Any], str]
+_Shown = tuple[str, str, _Writer]
+"""An attribute, what stands before its value, and what writes that."""
+
+
+def _writer(kind: type, attribute: str) -> _Writer:
+    """What writes the value of an attribute, constants replaced."""
+    if attribute in _CONSTANTS or (kind is ast.CreateTrigStmt and attribute == "args"):
+        return _print_value
+    if attribute == "howMany":
+        return _how_many
+    if attribute == "options" and kind in _FOREIGN:
+        return _print_foreign
+    held = kind.__slots__[attribute].c_type  # type: ignore[attr-defined]
+    enum = getattr(enums, held, None)
+    if enum is not None:
+        return {member: repr(member) for member in enum}.__getitem__
+    return repr if held in {"bool", "char", "char*"} else _print
+
+
+_NODES = [
+    kind
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.Node) and kind not in {ast.Node, ast.Expr}
+]
+_SHOWN: dict[type, tuple[_Shown, ...]] = {
+    kind: tuple((a, f"{a}=", _writer(kind, a)) for a in kind.__slots__ if a not in _IGNORED)  # type: ignore[attr-defined]
+    for kind in _NODES
+}
+"""Of each class of nodes, what a shape shows."""
+
+_WRITERS: dict[type, _Writer] = {
+    **dict.fromkeys(_NODES, _print_node),
+    **dict.fromkeys(_VALUES, _print_value),
+    tuple: _print_list,
+    list: _print_list,
+    ast.ColumnRef: _print_column,
+    ast.FuncCall: _print_call,
+    ast.DefElem: _print_option,
+}
