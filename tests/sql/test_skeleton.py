@@ -5,12 +5,13 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pglast.parser import ParseError, scan
 from rich_schema import SETTINGS
 
 from pgguard.sql.analyze import Analysis, Script, analyze
 from pgguard.sql.catalog import Catalog
 from pgguard.sql.shape import shape_of_text
-from pgguard.sql.skeleton import skeleton
+from pgguard.sql.skeleton import _MAY_BE_CONSTANT, skeleton
 
 Analyse = Callable[[str], Analysis]
 
@@ -123,3 +124,14 @@ def test_no_two_texts_of_different_facts_share(
     one, other = slots.format(*some), slots.format(*others)
     if skeleton(one) is not None and skeleton(one) == skeleton(other) and _shareable(analyse(one)):
         assert analyse(one) == analyse(other), (one, other)
+
+
+@given(st.text(st.sampled_from("1.$a_' \"é€-+e\n(\\")))
+def test_where_nothing_looks_like_a_constant_there_is_none(text: str) -> None:
+    """A text that is not cut into tokens for it would have its facts found anew with each other constant."""
+    if _MAY_BE_CONSTANT.search(text) is None:
+        try:
+            tokens = scan(text)
+        except ParseError:
+            return
+        assert not {"SCONST", "ICONST", "FCONST"} & {token.name for token in tokens}
