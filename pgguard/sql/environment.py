@@ -255,7 +255,8 @@ def access_to(
 
 def in_order(accesses: Iterable[Access]) -> tuple[Access, ...]:
     """The same order in every process."""
-    return tuple(sorted(accesses, key=_sort_key))
+    found = tuple(accesses)
+    return found if len(found) < 2 else tuple(sorted(found, key=_sort_key))
 
 
 def _sort_key(access: Access) -> tuple[str, ...]:
@@ -267,6 +268,7 @@ def _sort_key(access: Access) -> tuple[str, ...]:
         repr(access.object.arguments),
         repr(access.columns),
         repr(access.where),
+        repr(access.candidates),
     )
 
 

@@ -2,10 +2,11 @@
 
 import msgspec
 
+from pgguard.model.access import Access, Kind, ObjectName, Privilege
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql.analyze import Refused, Script, analyze
 from pgguard.sql.catalog import Catalog, Function, Relation
-from pgguard.sql.environment import Settings
+from pgguard.sql.environment import Settings, in_order
 
 _PATH = ("pg_catalog", "one", "two", "three")
 
@@ -87,3 +88,10 @@ def test_facts_are_shared_by_no_other_text_where_something_behind_reads_a_consta
 
 def _with_function(catalog: Catalog, function: Function) -> Catalog:
     return Catalog(msgspec.structs.replace(catalog.snapshot, functions=(*catalog.snapshot.functions, function)))
+
+
+def test_accesses_that_differ_in_their_candidates_alone_stand_in_one_order_in_every_process() -> None:
+    """Such are those of a count(*) with and without a column that somebody may drop: they stood as a set gave them."""
+    whole = Access(Privilege.SELECT, Kind.TABLE, ObjectName("orders", "app"), (), candidates=("id", "total"))
+    without = Access(Privilege.SELECT, Kind.TABLE, ObjectName("orders", "app"), (), candidates=("id",))
+    assert in_order([whole, without]) == in_order([without, whole])
