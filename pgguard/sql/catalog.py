@@ -7,6 +7,7 @@ Source of the fields: PostgreSQL docs, chapter 53 "System Catalogs".
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 _FIXED = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 
 
-class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
+class Relation(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     """A table, view, sequence or whatever else has a row in pg_class. `kind`: pg_class.relkind.
 
     `columns`: the user columns in order, dropped ones left out; `types` and `numbers` (attnum) run along with them.
@@ -49,6 +50,11 @@ class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
     referenced_by: tuple[tuple[str, str], ...] = ()
     of_type: int = 0
 
+    @cached_property
+    def typed(self) -> Mapping[str, int]:
+        """The types of the columns by their names: statements name the same relations again and again."""
+        return dict(zip(self.columns, self.types or (0,) * len(self.columns), strict=True))
+
     @property
     def hands(self) -> tuple[str, str] | None:
         """Whose it is to alter, as far as it can be told: None for what nobody else alters while a statement waits."""
@@ -66,9 +72,7 @@ class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def type_of(self, column: str) -> int:
         """The type of a column; 0 where it is not known."""
-        if not self.types or column not in self.columns:
-            return 0
-        return self.types[self.columns.index(column)]
+        return self.typed.get(column, 0)
 
     def column_numbered(self, number: int) -> str | None:
         return self.columns[self.numbers.index(number)] if number in self.numbers else None

@@ -85,6 +85,9 @@ class Hiding(NamedTuple):
 
 _STAYS = "pg_catalog"
 
+# constants of their own: see session.expected.Awaits
+_TABLE, _SEQUENCE, _SELECT = Kind.TABLE, Kind.SEQUENCE, Privilege.SELECT
+
 
 class Environment:
     """See the module. `text` is the statement's own text, for controls that need a slice of it.
@@ -242,11 +245,11 @@ def access_to(
     names = None if columns is None else tuple(sorted(set(columns)))
     return Access(
         privilege,
-        Kind.SEQUENCE if relation.kind == "S" and privilege is not Privilege.SELECT else Kind.TABLE,
+        _SEQUENCE if relation.kind == "S" and privilege is not _SELECT else _TABLE,
         ObjectName(relation.name, relation.schema),
         columns=names,
         candidates=relation.columns if names == () else (),
-        ancestors=tuple(ObjectName(name, schema) for schema, name in relation.ancestors),
+        ancestors=tuple([ObjectName(name, schema) for schema, name in relation.ancestors]),
         notes=_notes(relation, names or ()),
         where=where,
         temporary=relation.temporary,
@@ -278,7 +281,7 @@ def _notes(relation: Relation, columns: tuple[str, ...]) -> tuple[ColumnNote, ..
     notes = []
     for column in columns:
         comment = relation.comments.get(column)
-        sources = tuple((s, t, c) for own, s, t, c in relation.sources if own == column)
+        sources = tuple([(s, t, c) for own, s, t, c in relation.sources if own == column])
         if comment is not None or sources:
             notes.append(ColumnNote(column, comment, sources))
     return tuple(notes)

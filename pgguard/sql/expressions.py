@@ -41,6 +41,8 @@ from pgguard.sql.types import (
     XML,
 )  # fmt: skip
 
+_PLAIN = A_Expr_Kind.AEXPR_OP  # a constant of its own: see session.expected.Awaits
+
 _TRANSPARENT: dict[type, int] = {
     ast.CaseWhen: ANYTHING, ast.GroupingFunc: INTEGER, ast.GroupingSet: ANYTHING, ast.JsonReturning: ANYTHING,
     ast.JsonTablePathSpec: ANYTHING, ast.MultiAssignRef: ANYTHING, ast.NullTest: BOOLEAN, ast.ResTarget: ANYTHING,
@@ -67,6 +69,10 @@ _LEAVES: dict[type, int] = {
 
 def walk(node: Any, level: Level) -> int:
     """Walk an expression, a list of them, or nothing; the type of the expression."""
+    handler = _HANDLERS.get(type(node))
+    if handler is not None:
+        level.env.budget.spend()
+        return handler(node, level)
     if node is None or isinstance(node, (str, int, float, bool)):
         return ANYTHING
     level.env.budget.spend()
@@ -74,9 +80,6 @@ def walk(node: Any, level: Level) -> int:
         for item in node:
             walk(item, level)
         return ANYTHING
-    handler = _HANDLERS.get(type(node))
-    if handler is not None:
-        return handler(node, level)
     if type(node) in _TRANSPARENT:
         walk_inside(node, level)
         return _TRANSPARENT[type(node)]
@@ -354,35 +357,35 @@ class _Operand(NamedTuple):
 
 
 def _a_expr(node: ast.A_Expr, level: Level) -> int:
+    return _OPERATIONS.get(node.kind, _operation)(node, level)
+
+
+def _operation(node: ast.A_Expr, level: Level) -> int:
     name = functions.names_of(node.name)
-    match node.kind:
-        case A_Expr_Kind.AEXPR_IN:
-            _in(name, node, level)
-            return BOOLEAN
-        case A_Expr_Kind.AEXPR_OP_ANY | A_Expr_Kind.AEXPR_OP_ALL:
-            left_type, right_type = walk(node.lexpr, level), walk(node.rexpr, level)
-            functions.operator(level.env, name, left_type, types.element(level.env.catalog, right_type))
-            return BOOLEAN
-        case (
-            A_Expr_Kind.AEXPR_BETWEEN
-            | A_Expr_Kind.AEXPR_NOT_BETWEEN
-            | A_Expr_Kind.AEXPR_BETWEEN_SYM
-            | A_Expr_Kind.AEXPR_NOT_BETWEEN_SYM
-        ):
-            _between(node, level)
-            return BOOLEAN
-        case A_Expr_Kind.AEXPR_NULLIF:
-            left, right = _operand(node.lexpr, level), _operand(node.rexpr, level)
-            _compare(name, left, right, level)
-            return functions.left_as(level.env, name, left.type, right.type)
-        case A_Expr_Kind.AEXPR_DISTINCT | A_Expr_Kind.AEXPR_NOT_DISTINCT:
-            _compare(name, _operand(node.lexpr, level), _operand(node.rexpr, level), level)
-            return BOOLEAN
-        case _ if node.lexpr is None:
-            return functions.operator(level.env, name, walk(node.rexpr, level))
-        case _:
-            operand = _operand(node.lexpr, level)
-            return _compare(name, operand, _operand(node.rexpr, level, beside=operand), level)
+    if node.lexpr is None:
+        return functions.operator(level.env, name, walk(node.rexpr, level))
+    operand = _operand(node.lexpr, level)
+    return _compare(name, operand, _operand(node.rexpr, level, beside=operand), level)
+
+
+def _with_each(node: ast.A_Expr, level: Level) -> int:
+    """`x = ANY (array)` and `x = ALL (array)`."""
+    left_type, right_type = walk(node.lexpr, level), walk(node.rexpr, level)
+    element = types.element(level.env.catalog, right_type)
+    functions.operator(level.env, functions.names_of(node.name), left_type, element)
+    return BOOLEAN
+
+
+def _null_if(node: ast.A_Expr, level: Level) -> int:
+    name = functions.names_of(node.name)
+    left, right = _operand(node.lexpr, level), _operand(node.rexpr, level)
+    _compare(name, left, right, level)
+    return functions.left_as(level.env, name, left.type, right.type)
+
+
+def _distinct(node: ast.A_Expr, level: Level) -> int:
+    _compare(functions.names_of(node.name), _operand(node.lexpr, level), _operand(node.rexpr, level), level)
+    return BOOLEAN
 
 
 def _operand(node: Any, level: Level, beside: _Operand | None = None) -> _Operand:
@@ -408,8 +411,9 @@ def _compare(name: list[str], left: _Operand, right: _Operand, level: Level) -> 
     return BOOLEAN
 
 
-def _in(name: list[str], node: ast.A_Expr, level: Level) -> None:
+def _in(node: ast.A_Expr, level: Level) -> int:
     """`x IN (…)` compares with each item, or with all of them as an array of their common type."""
+    name = functions.names_of(node.name)
     left = _operand(node.lexpr, level)
     items = node.rexpr if isinstance(node.rexpr, tuple) else (node.rexpr,)
     rights = [_operand(item, level) for item in items]
@@ -419,9 +423,10 @@ def _in(name: list[str], node: ast.A_Expr, level: Level) -> None:
         together = functions.together(level.env, [left.type, *(right.type for right in rights)])
         for type_ in {left.type, together}:  # of which items they are an array hangs on where columns stand in them
             functions.operator(level.env, name, left.type, type_)
+    return BOOLEAN
 
 
-def _between(node: ast.A_Expr, level: Level) -> None:
+def _between(node: ast.A_Expr, level: Level) -> int:
     """BETWEEN is two comparisons; BETWEEN SYMMETRIC tries the bounds both ways round."""
     lower, upper = node.rexpr  # type: ignore[misc]  # the grammar gives two
     value, lower, upper = _operand(node.lexpr, level), _operand(lower, level), _operand(upper, level)
@@ -431,6 +436,22 @@ def _between(node: ast.A_Expr, level: Level) -> None:
     for first, last in ((lower, upper), (upper, lower)) if symmetric else ((lower, upper),):
         truth(_compare([above], value, first, level), level)
         truth(_compare([below], value, last, level), level)
+    return BOOLEAN
+
+
+_OPERATIONS: dict[object, Callable[[Any, Level], int]] = {
+    A_Expr_Kind.AEXPR_IN: _in,
+    A_Expr_Kind.AEXPR_OP_ANY: _with_each,
+    A_Expr_Kind.AEXPR_OP_ALL: _with_each,
+    A_Expr_Kind.AEXPR_BETWEEN: _between,
+    A_Expr_Kind.AEXPR_NOT_BETWEEN: _between,
+    A_Expr_Kind.AEXPR_BETWEEN_SYM: _between,
+    A_Expr_Kind.AEXPR_NOT_BETWEEN_SYM: _between,
+    A_Expr_Kind.AEXPR_NULLIF: _null_if,
+    A_Expr_Kind.AEXPR_DISTINCT: _distinct,
+    A_Expr_Kind.AEXPR_NOT_DISTINCT: _distinct,
+}
+"""Kinds that are more than their operator over their operands."""
 
 
 def _sub_link(node: ast.SubLink, level: Level) -> int:
@@ -625,9 +646,7 @@ def equal_columns(where: Any, level: Level) -> dict[Item, set[str]]:
     """For each relation, the columns that the WHERE's top-level AND compares with a constant or parameter by `=`."""
     found: dict[Item, set[str]] = {}
     for term in _terms(where):
-        if not isinstance(term, ast.A_Expr) or term.kind != A_Expr_Kind.AEXPR_OP:
-            continue
-        if functions.names_of(term.name) != ["="]:
+        if not isinstance(term, ast.A_Expr) or term.kind != _PLAIN or functions.names_of(term.name) != ["="]:
             continue
         for side, other in ((term.lexpr, term.rexpr), (term.rexpr, term.lexpr)):
             if isinstance(side, ast.ColumnRef) and _is_constant(other):

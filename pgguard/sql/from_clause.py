@@ -81,9 +81,9 @@ def relation_item(node: ast.RangeVar, level: Level) -> RelationItem:
         level.env.opened.add((relation.schema, relation.name))
         _invoker_view(relation.definition, level)
     schema = None if node.alias else relation.schema
-    return RelationItem(
-        relation, _alias(node.alias, node.relname or ""), _renamed(columns_of(relation), node.alias), schema
-    )
+    named = node.alias is not None and node.alias.colnames
+    columns = _renamed(columns_of(relation), node.alias) if named else None
+    return RelationItem(relation, _alias(node.alias, node.relname or ""), columns, schema)
 
 
 def _invoker_view(definition: str, level: Level) -> None:

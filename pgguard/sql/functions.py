@@ -5,6 +5,7 @@ every one that the search_path can reach is an access: more than the database wi
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pglast import ast
@@ -38,12 +39,17 @@ def names_of(nodes: Iterable[Any] | None) -> list[str]:
     return [node.sval for node in nodes or ()]
 
 
-def _ranks(env: Environment, parts: Sequence[str]) -> dict[str, int]:
+def _ranks(env: Environment, parts: Sequence[str]) -> Mapping[str, int]:
     """The schemas in which a name may be found, and the place of each in the search_path."""
     if len(parts) > 1:
         return {env.schema(parts[-2]): 0}
     env.needs_settings = True
-    return {schema: rank for rank, schema in enumerate(env.settings.search_path) if not schema.startswith("pg_temp")}
+    return _ranks_in(env.settings.search_path)
+
+
+@lru_cache(maxsize=128)
+def _ranks_in(search_path: tuple[str, ...]) -> Mapping[str, int]:
+    return {schema: rank for rank, schema in enumerate(search_path) if not schema.startswith("pg_temp")}
 
 
 def candidates(env: Environment, call: Call) -> list[Candidate]:

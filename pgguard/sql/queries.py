@@ -20,6 +20,8 @@ from pgguard.sql.level import Columns, Level, renamed, settled
 from pgguard.sql.scope import Column, Item, RelationItem, Scope, columns_of
 from pgguard.sql.types import ANYTHING, UNKNOWN
 
+_SINGLE = SetOperation.SETOP_NONE  # a constant of its own: see session.expected.Awaits
+
 
 def collect_query(node: Any, env: Environment) -> Columns:
     """A query at the top of a statement, or inside a utility statement."""
@@ -61,7 +63,7 @@ def _cte(cte: ast.CommonTableExpr, level: Level, *, recursive: bool) -> Columns:
     query: Any = cte.ctequery
     if recursive and isinstance(query, ast.SelectStmt):
         inside.ctes[cte.ctename or ""] = None
-    if recursive and isinstance(query, ast.SelectStmt) and query.op != SetOperation.SETOP_NONE:
+    if recursive and isinstance(query, ast.SelectStmt) and query.op != _SINGLE:
         _with(query.withClause, inside)
         first = collect(query.larg, inside.inner(level.scope.around))
         inside.ctes[cte.ctename or ""] = _extended(renamed(settled(first), names), cte)
@@ -91,7 +93,7 @@ def _extended(columns: Columns, cte: ast.CommonTableExpr) -> Columns:
 
 def _select(node: ast.SelectStmt, level: Level) -> Columns:
     _with(node.withClause, level)
-    if node.op != SetOperation.SETOP_NONE:
+    if node.op != _SINGLE:
         return _set_operation(node, collect(node.larg, level.inner(level.scope.around)), level)
     if node.valuesLists:
         rows = [[walk(value, level) for value in row] for row in node.valuesLists]
@@ -356,7 +358,7 @@ def _has_star(source: Any) -> bool:
     """Whether how many columns a query gives hangs on how many a relation has."""
     if not isinstance(source, ast.SelectStmt):
         return False
-    if source.op != SetOperation.SETOP_NONE:
+    if source.op != _SINGLE:
         return _has_star(source.larg)
     return any(_star_of(target.val) is not None for target in source.targetList or ())
 

@@ -28,6 +28,7 @@ def columns_of(relation: Relation) -> list[Column]:
     return [Column(name, type_) for name, type_ in zip(relation.columns, types, strict=True)]
 
 
+_SELECT, _UPDATE = Privilege.SELECT, Privilege.UPDATE  # constants of their own: see session.expected.Awaits
 _SYSTEM_KINDS = frozenset("rpmfSvt")
 
 
@@ -42,7 +43,7 @@ class Item:
         self.schema = schema
         given = None if columns is None else tuple(columns)
         self.columns = None if given is None else tuple(column.name for column in given)
-        self._types = {column.name: column.type for column in reversed(given or ())}
+        self._types: Mapping[str, int] = {column.name: column.type for column in reversed(given or ())}
         self.row_type = ANYTHING if given is None else RECORD
         """The type of the whole row."""
         self.visible = True
@@ -76,17 +77,22 @@ class RelationItem(Item):
     """A relation in FROM, or the target of a write; gathers what is done with it."""
 
     def __init__(self, relation: Relation, alias: str, columns: Iterable[Column] | None, schema: str | None) -> None:
-        super().__init__(alias, columns_of(relation) if columns is None else columns, schema=schema)
+        super().__init__(alias, columns or (), schema=schema)
+        self._real: dict[str, str] = {}
+        """Stored names by other ones."""
+        if columns is None:
+            self.columns, self._types = relation.columns, relation.typed
+        else:
+            self._real = dict(zip(self.columns or (), relation.columns, strict=False))
         self.relation = relation
         self.row_type = relation.row_type
-        self._real = dict(zip(self.columns or (), relation.columns, strict=False))
         self.selected: set[str] | None = None
         self.inserted: set[str] | None = None
         self.updated: set[str] | None = None
         self.deletes = False
 
     def has(self, column: str) -> bool:
-        return column in self._real or (column in SYSTEM_COLUMNS and self.relation.kind in _SYSTEM_KINDS)
+        return column in self._types or (column in SYSTEM_COLUMNS and self.relation.kind in _SYSTEM_KINDS)
 
     def real(self, column: str) -> str:
         """The stored name behind an aliased one."""
@@ -103,7 +109,7 @@ class RelationItem(Item):
 
     def report(self, env: Environment, where: Where | None) -> None:
         """Hand over the accesses. An INSERT has no WHERE of its own."""
-        written = ((Privilege.SELECT, self.selected), (Privilege.UPDATE, self.updated))
+        written = ((_SELECT, self.selected), (_UPDATE, self.updated))
         for privilege, columns in written:
             if columns is not None:
                 env.relation_access(privilege, self.relation, columns, where)
@@ -179,13 +185,14 @@ class Scope:
 
         `here`: where it is no output column, so that columns of this level count.
         """
-        return [
-            item.relation
-            for scope in self.outward()
-            for item in (*scope.items, *scope.relations)
-            if isinstance(item, RelationItem)
-            and (item.alias == name or ((here or scope is not self) and name in (item.columns or ())))
-        ]
+        found: list[Relation] = []
+        scope: Scope | None = self
+        while scope is not None:
+            for item in (*scope.items, *scope.relations):
+                if isinstance(item, RelationItem) and (item.alias == name or (here and name in (item.columns or ()))):
+                    found.append(item.relation)  # noqa: PERF401  # without two generators for each name
+            scope, here = scope.around, True
+        return found
 
     def read_all(self) -> None:
         """`*`: every visible column of this level."""
