@@ -355,10 +355,11 @@ class Understanding:
                 raise unfit(SqlState.STATEMENT_TOO_COMPLEX, f"statement could not be analysed: {failed}") from failed
         if own:
             return found
-        self._cache.put(text, scope, generation, found, _cost(found))
+        cost = _cost(found)
+        self._cache.put(text, scope, generation, found, cost)
         bones = _skeleton(text) if len(text) <= SHORT and isinstance(found, Script) and found.shareable else None
         if bones is not None:
-            self._cache.put(bones, scope, generation, found, _cost(found))
+            self._cache.put(bones, scope, generation, found, cost)
         return found
 
     # EXECUTE, FETCH and their like do what the statement does that they name
