@@ -74,9 +74,10 @@ class _Deciding:
             found += [self._access(facts, access) for access in facts.accesses] or self._killed(facts)
         effect = max((d.effect for d in found), key=_STRICTER.__getitem__, default=Effect.ALLOW)
         holds = self._holds if effect is Effect.HOLD else {}
+        named = {d.rules for d in found if d.effect is effect}
         return Decision(
             effect=effect,
-            rules=tuple(sorted(set().union(*[d.rules for d in found if d.effect is effect]))),
+            rules=named.pop() if len(named) == 1 else tuple(sorted(set().union(*named))),
             accesses=tuple(found),
             holds=tuple(_requirement(holds[name]) for name in sorted(holds)),
             max_rows=min(self._limits, default=None),
@@ -136,11 +137,11 @@ class _Deciding:
         return AccessDecision(access, Effect.ALLOW, _names(allows))
 
     def _matching(self, met: Iterable[Met], facts: Facts, access: Access | None) -> list[Rule]:
-        plain = self._plain  # looked up in place: an access may meet hundreds of rules
+        plain = self._plain.get  # looked up in place: an access may meet hundreds of rules
         return [
             one.rule
             for one in met
-            if (plain[one.question] if one.question in plain else self._applies(one, facts, access))
+            if (self._applies(one, facts, access) if (found := plain(one.question)) is None else found)
         ]
 
     def _on_temporary(self, facts: Facts) -> list[Rule]:
