@@ -18,7 +18,7 @@ import msgspec
 
 from pgguard.holds.store import Record
 from pgguard.model.access import Access
-from pgguard.model.control import CloseCursor, DeclareCursor, ExecutePrepared, FetchCursor, Transaction, TransactionVerb
+from pgguard.model.control import CloseCursor, DeclareCursor, FetchCursor, Transaction, TransactionVerb
 from pgguard.model.decision import Covers, HoldRequirement
 from pgguard.model.facts import Facts
 from pgguard.session.judgement import Moment, Names, Portal, Request
@@ -169,10 +169,7 @@ class Coverage:
 
 
 def _ends_transaction(statements: Sequence[Facts]) -> bool:
-    """Also where an EXECUTE among others may: a statement that was prepared by protocol may be a COMMIT."""
-    controls = [facts.control for facts in statements]
-    ends = any(isinstance(control, Transaction) and control.verb in _ENDS for control in controls)
-    return ends or (len(controls) > 1 and any(isinstance(control, ExecutePrepared) for control in controls))
+    return any(isinstance(facts.control, Transaction) and facts.control.verb in _ENDS for facts in statements)
 
 
 def _lasts(reach: _Reach, now: float) -> bool:

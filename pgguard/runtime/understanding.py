@@ -418,11 +418,12 @@ class Understanding:
     def _as_inner(self, request: Request, outer: Facts, named: Prepared) -> Generator[Ask | Wait, Any, Facts]:
         found = yield from self._facts(request, _decode(named.text), named.parameter_types)
         inner = [self._as_ever(facts, named.meaning) for facts in found]
-        again = next((f.kind for f in inner if isinstance(f.control, ExecutePrepared | FetchCursor)), None)
-        if again is not None:
-            # only the protocol can prepare it: what it names in turn would not be judged, nor its rows be counted
+        unseen = next((facts.kind for facts in inner if facts.control is not None), None)
+        if unseen is not None:
+            # INVARIANT: only the protocol can prepare it, and the session sees the EXECUTE alone: what it names in turn
+            # would not be judged, and names that it changes would go on to be judged by what they meant before
             raise unfit(
-                SqlState.FEATURE_NOT_SUPPORTED, f"{again} cannot be judged behind {outer.kind}", "Send it by itself."
+                SqlState.FEATURE_NOT_SUPPORTED, f"{unseen} cannot be judged behind {outer.kind}", "Send it by itself."
             )
         accesses = dict.fromkeys((*outer.accesses, *(access for facts in inner for access in facts.accesses)))
         return msgspec.structs.replace(
@@ -446,9 +447,8 @@ class Understanding:
     def run(self, statements: Facts_) -> None:
         """The database runs these now."""
         for facts in statements:
-            if isinstance(facts.control, Transaction | ExecutePrepared):  # what is executed may be a BEGIN
-                self._moved = True
             if isinstance(facts.control, Transaction):
+                self._moved = True
                 if facts.unsettles and self._dirty:
                     self._settled = False
                     self._forget_own()
