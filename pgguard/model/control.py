@@ -21,10 +21,14 @@ class TransactionVerb(StrEnum):
 
 
 class Transaction(msgspec.Struct, frozen=True, tag=True):
-    """BEGIN, COMMIT and their like. `ends`: the statement ends a transaction, and always passes (rule-language 2)."""
+    """BEGIN, COMMIT and their like. `ends`: the statement ends a transaction, and always passes (rule-language 2).
+
+    `savepoint`: the name of the one that SAVEPOINT, RELEASE and ROLLBACK TO are about.
+    """
 
     verb: TransactionVerb
     ends: bool
+    savepoint: str | None = None
 
 
 class Prepare(msgspec.Struct, frozen=True, tag=True):

@@ -449,6 +449,7 @@ class Replies:
         head = self.expected.head
         if head is None or fields.get("V", fields.get("S")) in {"FATAL", "PANIC"}:
             return None
+        self.names.failed()
         replacement: bytes | None = b"" if head.hidden else None
         sqlstate = fields.get("C", "")
         if head.poison is not None:

@@ -58,7 +58,7 @@ def _transaction(node: ast.TransactionStmt, env: Environment) -> str:
     tag, verb, ends = _TRANSACTIONS[node.kind]
     if node.kind in _TWO_PHASE:
         env.touch(_P.TWO_PHASE, Kind.SERVER, node.gid or "")
-    env.control = Transaction(verb, ends)
+    env.control = Transaction(verb, ends, node.savepoint_name)
     env.unsettles = node.kind not in _KEEP_SETTINGS
     return tag
 
