@@ -199,7 +199,7 @@ class Commands:
 
     async def show_stats(self, _: re.Match[str]) -> Answer:
         rows = [
-            (family.name + suffix, ", ".join(f"{key}={label}" for key, label in labels.items()), f"{value:g}")
+            (family.name + suffix, labels, f"{value:g}")
             for family in await self._floor.families()
             for suffix, labels, value in family.samples
             if suffix != "_bucket"

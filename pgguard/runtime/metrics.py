@@ -2,11 +2,13 @@
 
 The page is text in Prometheus' exposition format 0.0.4. Counters are kept here; what other rooms know anyway (caches,
 directory, catalogs, rules) is read from them when the page is asked for, so that a statement pays for three additions.
+The page is made where statements are judged, and may have a line for each of ten thousand rules: labels are text from
+the beginning, written once.
 """
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -25,8 +27,6 @@ ENDINGS = ("approved", "refused", "expired", "withdrawn")
 _SETS = 256
 """Different sets of rules that are counted as such, before they are taken apart."""
 
-Labels = Mapping[str, str]
-
 Across = Literal["sum", "max", "min"]
 
 
@@ -36,8 +36,8 @@ class Family(msgspec.Struct, frozen=True):
     name: str
     kind: str
     help: str
-    samples: tuple[tuple[str, Labels, float], ...]
-    """Suffix of the name, labels, value."""
+    samples: tuple[tuple[str, str, float], ...]
+    """Suffix of the name, labels as the page has them (`labelled`), value."""
     across: Across = "sum"
 
 
@@ -51,13 +51,13 @@ class Histogram:
         self._counts[bisect_left(self._bounds, seconds)] += 1
         self._sum += seconds
 
-    def samples(self, **labels: str) -> Iterator[tuple[str, Labels, float]]:
+    def samples(self, **labels: str) -> Iterator[tuple[str, str, float]]:
         reached = 0
         for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
             reached += count
-            yield "_bucket", {**labels, "le": bound}, reached
-        yield "_sum", labels, self._sum
-        yield "_count", labels, reached
+            yield "_bucket", labelled(**labels, le=bound), reached
+        yield "_sum", labelled(**labels), self._sum
+        yield "_count", labelled(**labels), reached
 
 
 class Metrics:
@@ -67,7 +67,9 @@ class Metrics:
         self._effects: Counter[Effect] = Counter()
         self._decisions: Counter[tuple[Effect, tuple[str, ...]]] = Counter()
         """By the rules that made them together: a statement pays for one addition, the page for the rest."""
-        self._rules: Counter[tuple[str, str]] = Counter()
+        self._rules: Counter[str] = Counter()
+        """By their labels; and `_in_order`: these as the page has them."""
+        self._in_order: list[str] = []
         self.latency = Histogram()
         self._waits = {ending: Histogram(_WAITS) for ending in ENDINGS}
         self.logins_refused = 0
@@ -90,24 +92,27 @@ class Metrics:
         """Take what has been counted apart, rule by rule."""
         for (effect, rules), count in self._decisions.items():
             for rule in rules:
-                self._rules[rule, effect.value] += count
+                self._rules[labelled(rule=rule, effect=effect.value)] += count
         self._decisions.clear()
 
-    def families(self) -> Iterator[Family]:
+    def _rule_samples(self) -> tuple[tuple[str, str, float], ...]:
         self._by_rule()
+        if len(self._in_order) != len(self._rules):
+            self._in_order = sorted(self._rules)
+        return tuple([("", labels, self._rules[labels]) for labels in self._in_order])
+
+    def families(self) -> Iterator[Family]:
         yield Family(
             "statements_total",
             "counter",
             "Judged statements by what was done with them.",
-            tuple(("", {"effect": effect.value}, self._effects[effect]) for effect in Effect),
+            tuple(("", labelled(effect=effect.value), self._effects[effect]) for effect in Effect),
         )
         yield Family(
             "rule_decisions_total",
             "counter",
             "Decisions by the rules that made them.",
-            tuple(
-                ("", {"rule": rule, "effect": effect}, count) for (rule, effect), count in sorted(self._rules.items())
-            ),
+            self._rule_samples(),
         )
         yield Family(
             "decision_seconds",
@@ -126,11 +131,11 @@ class Metrics:
 
 
 def counter(name: str, what: str, value: float) -> Family:
-    return Family(name, "counter", what, (("", {}, value),))
+    return Family(name, "counter", what, (("", "", value),))
 
 
 def gauge(name: str, what: str, value: float, across: Across = "sum") -> Family:
-    return Family(name, "gauge", what, (("", {}, value),), across)
+    return Family(name, "gauge", what, (("", "", value),), across)
 
 
 def exposition(families: Iterable[Family]) -> str:
@@ -139,16 +144,17 @@ def exposition(families: Iterable[Family]) -> str:
     for family in families:
         name = f"pgguard_{family.name}"
         lines += [f"# HELP {name} {family.help}", f"# TYPE {name} {family.kind}"]
-        lines += [f"{name}{suffix}{_labels(labels)} {_number(value)}" for suffix, labels, value in family.samples]
+        lines += [f"{name}{suffix}{labels} {_number(value)}" for suffix, labels, value in family.samples]
     return "\n".join(lines) + "\n"
 
 
 def _number(value: float) -> str:
     """All its digits: a counter that is rounded stands still."""
-    return str(int(value)) if value == int(value) else repr(value)
+    return str(value) if isinstance(value, int) or value != int(value) else str(int(value))
 
 
-def _labels(labels: Labels) -> str:
+def labelled(**labels: str) -> str:
+    """Labels as the page has them, braces and all."""
     if not labels:
         return ""
     return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"

@@ -41,7 +41,7 @@ from pgguard.runtime.isolation import Isolation
 from pgguard.runtime.known_people import KnownPeople
 from pgguard.runtime.ledger import Place
 from pgguard.runtime.login import Login
-from pgguard.runtime.metrics import Family, Metrics, counter, exposition, gauge
+from pgguard.runtime.metrics import Family, Metrics, counter, exposition, gauge, labelled
 from pgguard.runtime.opening import new_key, open_console, open_session, welcome
 from pgguard.runtime.orders import Report, SessionLine
 from pgguard.runtime.peers import Peers
@@ -353,7 +353,7 @@ class Server:
         yield gauge("sessions", "Open sessions.", len(self._connections))
         yield gauge("console_sessions", "Open sessions of the console.", len(self._consoles))
         yield gauge("holds_waiting", "Statements of this node that wait for people now.", house.desk.waiting)
-        hooks = tuple(("", {"hook": hook, "outcome": how}, n) for (hook, how), n in self._hooks.counts().items())
+        hooks = tuple(("", labelled(hook=hook, outcome=how), n) for (hook, how), n in self._hooks.counts().items())
         yield Family("hook_events_total", "counter", "Events of holds by what became of telling a hook.", hooks)
         yield counter("facts_cache_hits_total", "Statements whose facts were known.", house.cache.hits)
         yield counter("facts_cache_misses_total", "Statements that had to be analysed.", house.cache.misses)
@@ -366,14 +366,14 @@ class Server:
         yield gauge("directory_silent_seconds", "Since the directory answered; 0 while it does.", health.silent, "max")
         yield gauge("directory_stale", "Whether nobody's groups are known any more.", stale, "max")
         yield gauge("directory_age_seconds", "Age of the oldest membership in use.", health.oldest, "max")
-        ages = tuple(("", {"database": name}, age) for name, age in sorted(house.catalogs.ages().items()))
+        ages = tuple(("", labelled(database=name), age) for name, age in sorted(house.catalogs.ages().items()))
         yield Family("catalog_age_seconds", "gauge", "Since a catalog was last confirmed.", ages, "max")
         yield gauge("probes_failing", "Probes whose last look failed.", len(house.probes.errors), "max")
-        ages = tuple(("", {"probe": name}, age) for name, age in sorted(house.probes.ages().items()))
+        ages = tuple(("", labelled(probe=name), age) for name, age in sorted(house.probes.ages().items()))
         yield Family("probe_age_seconds", "gauge", "Since a probe's value was asked for.", ages, "max")
-        version = (("", {"version": __version__}, 1),)
+        version = (("", labelled(version=__version__), 1),)
         yield Family("build_info", "gauge", "The version that serves.", version, "max")
-        rules = (("", {"identity": house.rulebook.current.identity}, 1),)
+        rules = (("", labelled(identity=house.rulebook.current.identity), 1),)
         yield Family("rules_info", "gauge", "The identity of the rules in force.", rules, "max")
         yield from self._shipping.families()
         yield from self._tls_files.families()

@@ -16,7 +16,7 @@ from datetime import datetime
 from pgguard.audit.settings import AuditSettings
 from pgguard.audit.shipping.shipper import settings_line
 from pgguard.audit.shipping.status import read_status
-from pgguard.runtime.metrics import Family
+from pgguard.runtime.metrics import Family, labelled
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Shipping:
         up, behind = [], []
         for target in self._settings.ship:
             status = read_status(self._settings.path, target.name)
-            labels = {"target": target.name}
+            labels = labelled(target=target.name)
             well = self._process is not None and status is not None and not status.trouble
             up.append(("", labels, int(well)))
             behind.append(("", labels, 0.0 if status is None else _seconds_since(status.since)))

@@ -5,10 +5,10 @@ A worker that has ended has counted too: without its share a total would fall, a
 
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from pgguard.runtime.metrics import Across, Family
 from pgguard.runtime.orders import Report
-
-_Key = tuple[str, tuple[tuple[str, str], ...]]
 
 _JOIN: dict[Across, Callable[[float, float], float]] = {"sum": lambda a, b: a + b, "max": max, "min": min}
 
@@ -16,7 +16,7 @@ _JOIN: dict[Across, Callable[[float, float], float]] = {"sum": lambda a, b: a + 
 def together(reports: Iterable[Report]) -> Report:
     """Families and samples in the order in which they are first met; each trouble once."""
     families: dict[str, Family] = {}
-    samples: dict[str, dict[_Key, float]] = {}
+    samples: dict[str, dict[tuple[str, str], float]] = {}
     troubles: dict[str, None] = {}
     for report in reports:
         troubles |= dict.fromkeys(report.troubles)
@@ -24,19 +24,15 @@ def together(reports: Iterable[Report]) -> Report:
             join = _JOIN[families.setdefault(family.name, family).across]
             merged = samples.setdefault(family.name, {})
             for suffix, labels, value in family.samples:
-                key = suffix, tuple(labels.items())
+                key = suffix, labels
                 merged[key] = join(merged[key], value) if key in merged else value
     return Report(
         tuple(
-            Family(family.name, family.kind, family.help, _samples(samples[name]), family.across)
+            msgspec.structs.replace(family, samples=tuple([(*key, value) for key, value in samples[name].items()]))
             for name, family in families.items()
         ),
         tuple(troubles),
     )
-
-
-def _samples(merged: dict[_Key, float]) -> tuple[tuple[str, dict[str, str], float], ...]:
-    return tuple((suffix, dict(labels), value) for (suffix, labels), value in merged.items())
 
 
 def lasting(report: Report) -> Report:

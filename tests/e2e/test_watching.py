@@ -16,7 +16,7 @@ import pytest
 from pgguard.lab.lab import Lab
 from pgguard.lab.ports import free_port
 from pgguard.lab.terminal import PSQL, Terminal
-from pgguard.runtime.metrics import Histogram, Metrics, exposition
+from pgguard.runtime.metrics import Histogram, Metrics, exposition, labelled
 from tests.e2e.psql import run_psql
 
 OwnLab = Callable[..., Lab]
@@ -67,8 +67,8 @@ def test_a_value_on_a_bound_belongs_to_that_bound():
     histogram = Histogram()
     for seconds in (0.0001, 0.00011, 20.0):
         histogram.observe(seconds)
-    buckets = {labels["le"]: value for suffix, labels, value in histogram.samples() if suffix == "_bucket"}
-    assert (buckets["0.0001"], buckets["0.00025"], buckets["10.0"], buckets["+Inf"]) == (1, 2, 2, 3)
+    buckets = {labels: value for suffix, labels, value in histogram.samples() if suffix == "_bucket"}
+    assert [buckets[labelled(le=bound)] for bound in ("0.0001", "0.00025", "10.0", "+Inf")] == [1, 2, 2, 3]
 
 
 def test_a_page_of_a_fresh_start_names_every_effect():

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from pgguard.runtime.metrics import Family, Histogram, Metrics, counter, exposition, gauge
+from pgguard.runtime.metrics import Family, Histogram, Metrics, counter, exposition, gauge, labelled
 from pgguard.runtime.orders import Report
 from pgguard.runtime.totals import lasting, together
 
@@ -18,7 +18,7 @@ def _worker(statements: int, *seconds: float, age: float, identity: str) -> Repo
             gauge("sessions", "Sessions.", 2),
             gauge("age", "Age.", age, "max"),
             gauge("up", "Up.", int(age < 5), "min"),
-            Family("rules", "gauge", "Rules.", (("", {"identity": identity}, 1),), "max"),
+            Family("rules", "gauge", "Rules.", (("", labelled(identity=identity), 1),), "max"),
         ),
         ("the directory does not answer",),
     )
