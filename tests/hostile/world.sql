@@ -84,6 +84,8 @@ create table lab.watched (id int);
 create function lab.stamp() returns trigger language plpgsql as
     'begin raise notice ''the trigger has run''; return new; end';
 create trigger stamp after insert on lab.watched for each row execute function lab.stamp();
+create function lab.swap(refcursor) returns void language plpgsql as
+    'begin close $1; open $1 for select ''another''; end';
 
 -- what extensions bring
 
