@@ -79,8 +79,6 @@ class Portal(msgspec.Struct, frozen=True):
     prepared: Prepared
     parameters: tuple[bytes | None, ...] = ()
     formats: tuple[int, ...] = ()
-    rejudged_in: int = 0
-    """The number of the transaction in which it was last judged."""
 
 
 class Names(Protocol):
