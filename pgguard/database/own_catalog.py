@@ -18,7 +18,8 @@ from pgguard.database.catalog_loader import FIRST_OF_USERS, constrained, functio
 from pgguard.session.judgement import Answer, Question, Rows
 from pgguard.sql.catalog import Cast, Catalog, Operator, Overlay, Relation
 
-_TRANSACTION = "pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid::pg_catalog.text::pg_catalog.int8"
+_TRANSACTION = "(select pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.xid::pg_catalog.text::pg_catalog.int8)"
+"""As a subquery: computed once, not for each row."""
 
 
 def _own(row: str) -> str:
@@ -70,6 +71,14 @@ _IS_INVOKER = (
     " 'security_invoker=0']))"
 )
 
+_OWN_NUMBERS = (
+    f"select c.oid from pg_catalog.pg_class c where {_IS_TEMPORARY} or {_own('c')}"
+    f" union all select a.attrelid from pg_catalog.pg_attribute a where {_own('a')}"
+)
+"""An array of them lets the planner expect few. Where it expects many relations it has the question compiled, which
+takes ten times as long as to answer it.
+"""
+
 _RELATIONS = (
     "select "
     + _object(
@@ -80,8 +89,7 @@ _RELATIONS = (
     )
     + f" from {_in_namespace('pg_class', 'c', 'relnamespace')}"
     " where c.relkind operator(pg_catalog.=) any (array['r','p','v','m','f','S','c','i','I']::pg_catalog.\"char\"[])"
-    f" and ({_IS_TEMPORARY} or {_own('c')} or exists (select 1 from pg_catalog.pg_attribute a"
-    f" where a.attrelid operator(pg_catalog.=) c.oid and {_own('a')}))"
+    f" and c.oid operator(pg_catalog.=) any (array({_OWN_NUMBERS}))"
 )  # fmt: skip
 
 _FUNCTIONS = (
