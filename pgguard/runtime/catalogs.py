@@ -5,6 +5,10 @@ analyses a statement takes `current` once and uses that value throughout. Refres
 refresh that is asked for while one is running begins after it, because the running one may have read the old state,
 and one such follow-up serves all who asked meanwhile.
 
+A catalog is read in a thread of its own (`_Reading`), which keeps what it has read for as long as the catalog goes on
+changing: after each DDL of a migration only what has changed is read. A while later that is let go of, for it takes
+memory, and a connection.
+
 A database is connected to while it has sessions: DROP DATABASE waits for the last connection, and fails. Without any
 its catalog is kept, unconfirmed, and a session that comes later than a refresh would have confirms it first.
 """
@@ -13,10 +17,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import asyncpg
 
-from pgguard.database.catalog_loader import CANNOT_LOAD, change_mark, load_catalog
+from pgguard.database.catalog_loader import CANNOT_LOAD, CatalogReader, change_mark
 from pgguard.sql.catalog import Catalog
 
 _log = logging.getLogger(__name__)
@@ -24,21 +29,46 @@ _log = logging.getLogger(__name__)
 Connect = Callable[[str], Awaitable[asyncpg.Connection]]
 """Opens a connection to the named database with the proxy's own login."""
 
+_KEPT_SECONDS = 60.0
+"""So long behind the last change what has been read is kept."""
 
-def _load_apart(connect: Connect, database: str, before: Catalog | None) -> Catalog:
-    """Load in a thread, with an event loop and a connection of its own.
 
-    A large catalog takes seconds of computing, and the sessions' loop must not wait for it.
+class _Reading:
+    """Reads the catalog of one database, at first whole and then what has changed, until it is closed.
+
+    In a thread, with an event loop and a connection of its own: a large catalog takes seconds of computing, and the
+    sessions' loop must not wait for it.
     """
 
-    async def load() -> Catalog:
-        connection = await connect(database)
-        try:
-            return await load_catalog(connection, before)
-        finally:
-            connection.terminate()
+    def __init__(self, connect: Connect, database: str) -> None:
+        self._connect = connect
+        self._database = database
+        self._thread = ThreadPoolExecutor(1, "catalog")
+        self._runner = asyncio.Runner()
+        self._connection: asyncpg.Connection | None = None
+        self._reader: CatalogReader | None = None
 
-    return asyncio.run(load())
+    async def load(self, before: Catalog | None) -> Catalog:
+        """As it is now. Raises CANNOT_LOAD: then it is of no use any more."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, before)
+
+    def _run(self, before: Catalog | None) -> Catalog:
+        return self._runner.run(self._read(before))
+
+    async def _read(self, before: Catalog | None) -> Catalog:
+        if self._reader is None:
+            self._connection = await self._connect(self._database)
+            self._reader = CatalogReader(self._connection)
+        return await self._reader.load(before)
+
+    def close(self) -> None:
+        self._thread.submit(self._end)
+        self._thread.shutdown(wait=False)
+
+    def _end(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+        self._runner.close()
 
 
 class CatalogKeeper:
@@ -51,6 +81,9 @@ class CatalogKeeper:
         self._current: Catalog | None = None
         self._mark: object = None
         self._connection: asyncpg.Connection | None = None
+        self._reading: _Reading | None = None
+        self._changed_at = 0.0
+        """When the database was last found to have changed, by the monotonic clock."""
         self._running: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
         self.checked_at = 0.0
@@ -110,10 +143,13 @@ class CatalogKeeper:
             connection = await self._open()
             mark = await change_mark(connection)
             if self._current is None or mark != self._mark:
-                self._current = await asyncio.to_thread(_load_apart, self._connect, self.database, self._current)
+                self._current = await self._read()
                 self._mark = mark
+                self._changed_at = began
                 self.generation += 1
                 _log.info('catalog of database "%s" loaded, generation %d', self.database, self.generation)
+            elif began - self._changed_at > _KEPT_SECONDS:
+                self._forget_what_was_read()
             self.checked_at = began
         except CANNOT_LOAD:
             self.disconnect()
@@ -126,10 +162,27 @@ class CatalogKeeper:
 
     async def _open(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
+            self._forget_what_was_read()  # by another connection: of this server, or one that is no more
             self._connection = await self._connect(self.database)
         return self._connection
 
+    async def _read(self) -> Catalog:
+        """What has changed, where it can be told; all that there is otherwise."""
+        if self._reading is not None:
+            try:
+                return await self._reading.load(self._current)
+            except CANNOT_LOAD:
+                self._forget_what_was_read()  # its connection may be lost, which nobody has seen while it lay idle
+        self._reading = _Reading(self._connect, self.database)
+        return await self._reading.load(self._current)
+
+    def _forget_what_was_read(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.close()
+
     def disconnect(self) -> None:
+        self._forget_what_was_read()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
