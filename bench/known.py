@@ -2,8 +2,8 @@
 
     python -m bench.known [seconds] [--profile]
 
-A session of pgbench's prepared select (Bind, Execute, Sync as one piece; the answer as one piece), one of the same text
-as a simple query, and one of texts that no cache knows, against a hundred rules, half of which are about the table that
+A session of pgbench's prepared select (Bind, Execute, Sync as one piece; the answer as one piece), one that prepares it
+each time, one of the same text as a simple query, and one of texts that no cache knows, against a hundred rules, half of which are about the table that
 is read, with the audit written to a file. `--profile` prints where the time goes, by samples: a tracing profiler would
 multiply the cost of small calls. What the sockets and the scheduler add on top is `./dev bench`'s business.
 """
@@ -56,6 +56,8 @@ STATE = (
 )
 ANSWER = b"2\0\0\0\4" + backend.data_row(("Ann",)) + backend.command_complete("SELECT 1") + READY
 PIECE = frontend.bind(b"", b"p", (b"7",)) + frontend.execute(b"") + frontend.sync()
+EXTENDED = frontend.parse(b"", TEXT) + frontend.bind(b"", b"", (b"7",)) + frontend.execute(b"") + frontend.sync()
+EXTENDED_ANSWER = b"1\0\0\0\4" + ANSWER
 QUERY = frontend.query(b"select name from sales.customers where id = 7")
 QUERY_ANSWER = (
     backend.row_description(["name"]) + backend.data_row(("Ann",)) + backend.command_complete("SELECT 1") + READY
@@ -202,6 +204,7 @@ async def main(seconds: float, *, profile: bool) -> None:
         connection, _ = await prepared(make_house(Path(name)))
         for what, pieces, answer in (
             ("prepared", itertools.repeat(PIECE), ANSWER),
+            ("extended", itertools.repeat(EXTENDED), EXTENDED_ANSWER),
             ("simple", itertools.repeat(QUERY), QUERY_ANSWER),
             ("unseen", unseen(), QUERY_ANSWER),
         ):

@@ -8,6 +8,7 @@ audit record, the verdict. Each step may refuse; each refusal is recorded.
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any
@@ -41,7 +42,7 @@ from pgguard.runtime.running import Running, RunningStatements
 from pgguard.runtime.settings_question import SessionState
 from pgguard.runtime.standing import barred, unsure
 from pgguard.runtime.understanding import Understanding, Unfit, touched_by_named
-from pgguard.session.judgement import Allow, Ask, Moment, Names, Precedent, Refuse, Request, TransactionStatus
+from pgguard.session.judgement import Allow, Ask, Moment, Names, Precedent, Refuse, Repeated, Request, TransactionStatus
 from pgguard.sql.disclosure import shown_by
 from pgguard.sql.literals import MASK
 
@@ -79,8 +80,8 @@ class Approval:
         self._parameters = database.parameters
         self._names: Names | None = None
         self._bound: _Bound | None = None
-        self._made: tuple[Request, Held] | None = None
-        """The latest request that was allowed at once."""
+        self._made: deque[tuple[Request, Held]] = deque(maxlen=2)
+        """The latest requests that were allowed at once: as many as a piece has that is known by rote."""
         self._session = msgspec.json.encode(login.session)
         self._holding = Holding(house, login, database, tell)
         self._at_login = AtLogin(
@@ -177,7 +178,7 @@ class Approval:
             unwritten = self._write(record)
             if unwritten is None:
                 verdict = self._released(request, judged)
-                self._made = request, judged
+                self._made.append((request, judged))
             else:
                 verdict = Refuse(unwritten, record.id)
         self._house.metrics.latency.observe(time.perf_counter() - began)
@@ -197,58 +198,74 @@ class Approval:
 
     def precedent(self, number: int) -> Case | None:
         """See `Judge`. Not where it names others, changes the names, or has a limit to its rows."""
-        if self._made is None or self._made[0].number != number:
+        made = next((made for made in self._made if made[0].number == number), None)
+        if made is None:
             return None
-        request, judged = self._made
-        if not request.quiet or request.segment:
-            return None  # others are asked for where nothing is in flight
+        request, judged = made
+        if not request.steady or request.behind:
+            return None  # others are asked for where nothing is in flight that runs
         statements, decision = judged.statements, judged.decision
         limited = decision.max_rows is not None and not self._observes
         if limited or not all(facts.control is None or isinstance(facts.control, Transaction) for facts in statements):
             return None
-        record = self._record(request, _ALLOW, judged.context, statements, decision)
-        form = self._house.audit.form(record)
+        form = self._house.audit.form(self._record(request, _ALLOW, judged.context, statements, decision))
         if form is None:
             return None
+        prepares = request.moment is _AT_PARSE
+        changes = any(facts.control or facts.unsettles or facts.changes_catalog for facts in statements)
         return Case(
             controls=_controls(statements),
+            accesses=() if request.meaning is None else request.meaning.accesses,
             judged=judged,
             understood=self._understanding.understood(request),
             status=request.status,
             binds=request.moment is _AT_BIND,
             formats=request.formats,
             needs_told=self._house.rulebook.current.asks_the_session(statements),
-            inert=not any(facts.control or facts.unsettles or facts.changes_catalog for facts in statements),
+            inert=prepares or not changes,
             form=form,
-            refers=msgspec.json.encode(record.refers) if record.refers else b"",
         )
 
-    def follows(
-        self, case: Precedent, number: int, status: TransactionStatus, parameters: tuple[bytes | None, ...]
-    ) -> bool:
+    def follows(self, precedents: tuple[Precedent, ...], repeated: Repeated) -> bool:
         """See `Judge`."""
         began = time.perf_counter()
-        assert isinstance(case, Case), "it is one of our own"
         self._bound = None
-        judged, metrics = case.judged, self._house.metrics
-        if status is not case.status or self.barred() is not None or not self._stands(case):
+        if self.barred() is not None:
             return False
-        values = _as_text(parameters, case.formats)
-        record = case.form.filled(timestamp(), self._session, number, values, case.refers)
+        records = []
+        for number, case in enumerate(precedents, repeated.first):
+            assert isinstance(case, Case), "it is one of our own"
+            if case.status is not repeated.status or not self._stands(case):
+                return False
+            records.append(self._as_before(case, repeated, number))
         try:
-            self._house.audit.append_filled((record,))
+            self._house.audit.append_filled(records)
         except AuditUnavailable:
-            return False  # `approve` tries again, and refuses it
-        metrics.decided(_ALLOW, judged.decision)
+            return False  # `approve` tries again, and refuses them
+        for number, case in enumerate(precedents, repeated.first):
+            assert isinstance(case, Case), "it has been looked at"
+            self._released_again(case, number)
+        self._house.metrics.latency.observe(time.perf_counter() - began)
+        return True
+
+    def _as_before(self, case: Case, repeated: Repeated, number: int) -> bytes:
+        """The record of a repetition."""
+        if not case.binds:
+            return case.form.filled(timestamp(), self._session, number, (), b"")
+        refers = b'[%b-%d"]' % (self._session[:-1], repeated.origin)
+        return case.form.filled(timestamp(), self._session, number, _as_text(repeated.parameters, case.formats), refers)
+
+    def _released_again(self, case: Case, number: int) -> None:
+        """It is allowed and recorded, and goes on to the database."""
+        judged = case.judged
+        self._house.metrics.decided(_ALLOW, judged.decision)
         self._house.cache.hits += 1
         if not case.inert:
             self._understanding.run(judged.statements)
         running = Running(f"{self._login.session}-{number}", time.monotonic(), judged.statements, judged.context)
         self.running.begin(number, running)
-        if case.binds:
+        if case.binds:  # and its Execute
             self.running.begin(number + 1, running)
-        metrics.latency.observe(time.perf_counter() - began)
-        return True
 
     def _stands(self, case: Case) -> bool:
         """Whether all is as it was, so that the statement would be understood and decided as it was."""

@@ -24,8 +24,8 @@ from pgguard.session.judgement import (
     Names,
     Precedent,
     Refuse,
+    Repeated,
     Request,
-    TransactionStatus,
     Verdict,
 )
 
@@ -50,9 +50,7 @@ class Approver(Protocol):
 
     def precedent(self, number: int) -> Precedent | None: ...
 
-    def follows(
-        self, precedent: Precedent, number: int, status: TransactionStatus, parameters: tuple[bytes | None, ...]
-    ) -> bool: ...
+    def follows(self, precedents: tuple[Precedent, ...], repeated: Repeated) -> bool: ...
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool: ...
 
@@ -89,10 +87,8 @@ class SessionJudge:
     def precedent(self, number: int) -> Precedent | None:
         return self._approver.precedent(number)
 
-    def follows(
-        self, precedent: Precedent, number: int, status: TransactionStatus, parameters: tuple[bytes | None, ...]
-    ) -> bool:
-        return self._approver.follows(precedent, number, status, parameters)
+    def follows(self, precedents: tuple[Precedent, ...], repeated: Repeated) -> bool:
+        return self._approver.follows(precedents, repeated)
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool:
         return self._approver.may_show(number, error)

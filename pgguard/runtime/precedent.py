@@ -16,7 +16,7 @@ from pgguard.session.judgement import Precedent, TransactionStatus
 
 class Case(Precedent, frozen=True):
     """`binds`: it was allowed at its Bind, and so is its Execute. `needs_told`: the rules look at what the session must
-    tell. `inert`: it changes nothing by which later ones are understood. `refers`: as JSON, empty for nothing.
+    tell. `inert`: it changes nothing by which later ones are understood.
     """
 
     judged: Held
@@ -27,4 +27,3 @@ class Case(Precedent, frozen=True):
     needs_told: bool
     inert: bool
     form: Form
-    refers: bytes

@@ -156,10 +156,23 @@ class Refuse(msgspec.Struct, frozen=True):
 class Precedent(msgspec.Struct, frozen=True):
     """How a request was allowed, to allow others by that differ from it in nothing but the values that they bind.
 
-    `controls`: as of the Allow.
+    `controls`: as of the Allow. `accesses`: what a prepared statement means by now.
     """
 
     controls: tuple[Control | None, ...]
+    accesses: tuple[Access, ...]
+
+
+class Repeated(msgspec.Struct, frozen=True):
+    """What is to be judged by precedents: a Query, or a Parse, if that comes again, a Bind and its Execute.
+
+    They have the numbers from `first` on. `origin`: of the request that brought the statement of a Bind, else 0.
+    """
+
+    first: int
+    status: TransactionStatus
+    parameters: tuple[bytes | None, ...] = ()
+    origin: int = 0
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -211,16 +224,16 @@ class Judge(Protocol):
     def answered(self, request: Request, names: Names, answers: tuple[Answer, ...]) -> Verdict: ...
 
     def precedent(self, number: int) -> Precedent | None:
-        """How the request of this number was allowed, at once and just now; None where others may not go by that."""
+        """How the request of this number was allowed, at once and just now; None where others may not go by that.
+
+        Of the latest two requests that were.
+        """
         ...
 
-    def follows(
-        self, precedent: Precedent, number: int, status: TransactionStatus, parameters: tuple[bytes | None, ...]
-    ) -> bool:
-        """Whether a request is allowed by a precedent, asked while nothing is in flight and no segment is open.
+    def follows(self, precedents: tuple[Precedent, ...], repeated: Repeated) -> bool:
+        """Whether requests are allowed by their precedents, asked while nothing is in flight and no segment is open.
 
-        It counts as the request of this number then, and for a Bind its Execute as the next. Where it is not, nothing
-        has been said of it: it is judged as any other.
+        Where they are not, nothing has been said of them: they are judged as any others.
         """
         ...
 

@@ -1,8 +1,9 @@
 """Pieces of a client's that come again word for word, but for the values that they bind.
 
-Theory of operation. An application sends few statements, each many times: as one Query, or as Bind, perhaps Describe,
-Execute and Sync in one piece, with other values each time. Such a piece is taken apart once; the next one that begins
-alike is held against it, and where nothing but the values differs, all that its messages say is known.
+Theory of operation. An application sends few statements, each many times: as one Query, or in one piece as Bind,
+perhaps Describe, Execute and Sync, with other values each time, and where it does not keep its statements prepared, a
+Parse before them. Such a piece is taken apart once; the next one that begins alike is held against it, and where
+nothing but the values differs, all that its messages say is known.
 
 # INVARIANT: a piece that `values` has read is cut into messages as FrontendFramer would cut it, and each of them reads
 as its pattern does, but for the values of the Bind.
@@ -21,7 +22,8 @@ from pgguard.wire.framing import FrontendFramer, Message, ProtocolViolation
 _LONGEST = 4096
 """Bytes of a piece: what is longer costs more to judge than to take apart."""
 
-_QUERY, _BIND = int(Frontend.QUERY), int(Frontend.BIND)
+_QUERY, _PARSE, _BIND = int(Frontend.QUERY), int(Frontend.PARSE), int(Frontend.BIND)
+_NAMING = frozenset({_PARSE, _BIND})
 _BODY = 5
 _int32 = struct.Struct("!i").unpack_from
 
@@ -35,12 +37,15 @@ _EXECUTING = {
 class Rote(msgspec.Struct, frozen=True):
     """One piece, taken apart.
 
-    Of a Query `start` is all of it, and `statement` None. Of others `start` is the body of the Bind before its values,
-    `count` how many these are, and `rest` what is behind them, down to the Sync.
-    `statement`, `portal`, `formats`: what the Bind says; `describes`: whether a Describe is among them.
+    Of a Query `start` is all of it, and `statement` None. Of others `before` is the Parse, if there is one, `start` the
+    body of the Bind before its values, `count` how many these are, and `rest` what is behind them, down to the Sync.
+    `parse`: what the Parse says; `statement`, `portal`, `formats`: what the Bind says; `describes`: whether a Describe
+    is among them.
     """
 
     start: bytes
+    before: bytes = b""
+    parse: frontend.Parse | None = None
     statement: str | None = None
     portal: str = ""
     formats: tuple[int, ...] = ()
@@ -54,9 +59,11 @@ class Rote(msgspec.Struct, frozen=True):
         """What a piece that begins alike binds; None where it is not this one but for the values."""
         if self.statement is None:
             return () if piece == self.start else None
-        if piece[0] != _BIND or not piece.startswith(self.start, _BODY):
+        bind = len(self.before)
+        known = piece.startswith(self.before) and piece[bind : bind + 1] == b"B"
+        if not known or not piece.startswith(self.start, bind + _BODY):
             return None
-        at = _BODY + len(self.start)
+        at = bind + _BODY + len(self.start)
         values: list[bytes | None] = []
         try:
             for _ in range(self.count):
@@ -69,21 +76,24 @@ class Rote(msgspec.Struct, frozen=True):
                     values.append(None)
                 else:
                     return None
-            ends = 1 + _int32(piece, 1)[0]
+            ends = bind + 1 + _int32(piece, bind + 1)[0]
         except struct.error:
             return None
         return tuple(values) if at + self.results == ends and piece[at:] == self.rest else None
 
 
 def beginning(piece: bytes) -> bytes | None:
-    """What pieces have in common that may be alike: all of a Query, the names of a Bind. None for all others."""
+    """What pieces have in common that may be alike: all of a Query, the names of a Bind, a Parse's name and text.
+
+    None for all others.
+    """
     if len(piece) > _LONGEST:
         return None
     if piece[0] == _QUERY:
         return piece
-    if piece[0] != _BIND:
+    if piece[0] not in _NAMING:
         return None
-    return piece[_BODY : piece.find(b"\0", piece.find(b"\0", _BODY) + 1) + 1]
+    return piece[:1] + piece[_BODY : piece.find(b"\0", piece.find(b"\0", _BODY) + 1) + 1]
 
 
 def taken_apart(piece: bytes) -> Rote | None:
@@ -95,16 +105,20 @@ def taken_apart(piece: bytes) -> Rote | None:
             return None
         if len(messages) == 1 and messages[0].type == _QUERY:
             return Rote(piece)
-        describes = _EXECUTING.get(bytes([message.type for message in messages]))
-        return None if describes is None else _executing(messages, describes=describes)
+        parse = messages[0] if messages[0].type == _PARSE else None
+        behind = messages if parse is None else messages[1:]
+        describes = _EXECUTING.get(bytes([message.type for message in behind]))
+        return None if describes is None else _executing(parse, behind, describes=describes)
     except ProtocolViolation:
         return None
 
 
-def _executing(messages: Sequence[Message], *, describes: bool) -> Rote | None:
+def _executing(parsing: Message | None, messages: Sequence[Message], *, describes: bool) -> Rote | None:
     raw, execute = messages[0].raw, frontend.read_execute(messages[-2].raw)
     bind = frontend.read_bind(raw)
-    if execute.portal != bind.portal:
+    before = b"" if parsing is None else parsing.raw
+    parse = frontend.read_parse(before) if before else None
+    if execute.portal != bind.portal or (parse is not None and parse.name != bind.statement):
         return None
     if describes:
         frontend.read_target(messages[1].raw)
@@ -112,6 +126,8 @@ def _executing(messages: Sequence[Message], *, describes: bool) -> Rote | None:
     start = results - sum([4 + len(value or b"") for value in bind.values])
     return Rote(
         start=raw[_BODY:start],
+        before=before,
+        parse=parse,
         statement=known_as(bind.statement),
         portal=known_as(bind.portal),
         formats=bind.formats,

@@ -38,12 +38,14 @@ from pgguard.session.judgement import (
     Failed,
     Judge,
     Later,
+    Meaning,
     Moment,
     Portal,
     Precedent,
     Prepared,
     Question,
     Refuse,
+    Repeated,
     Request,
     TransactionStatus,
     Verdict,
@@ -97,6 +99,14 @@ class _Waiting(msgspec.Struct):
     questions: tuple[Question, ...] = ()
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """A piece that is known by rote. `prepared`: the statement that its Bind is about; None for a Query."""
+
+    rote: Rote
+    precedents: tuple[Precedent, ...]
+    prepared: Prepared | None
+
+
 class Session:
     """See the module. `limit`: the largest client message in bytes. `parameters`: the server's at login.
 
@@ -141,8 +151,8 @@ class Session:
         self._skipping = False
         self._violation: ProtocolViolation | None = None
         """What the client sent behind the messages that are pending is no protocol."""
-        self._rotes: dict[bytes, tuple[Rote, Precedent, Prepared | None]] = {}
-        """By their beginnings; with the prepared statement that they are about."""
+        self._rotes: dict[bytes, _Known] = {}
+        """By their beginnings."""
         self._ending: Refusal | None = None
         self._ends_at_rest: Refusal | None = None
         self._leaving = False
@@ -242,7 +252,7 @@ class Session:
             return
         key = beginning(data) if self._clear else None
         known = None if key is None else self._rotes.get(key)
-        if known is not None and self._repeat(data, *known):
+        if known is not None and self._repeat(data, known):
             return
         number = self._requests + 1
         self._take_in(data)
@@ -496,55 +506,81 @@ class Session:
             and self._replies.hidden_failure is None
         )
 
-    def _learn(self, key: bytes, piece: bytes, number: int) -> None:
+    def _learn(self, key: bytes, piece: bytes, first: int) -> None:
         """Know this piece, which has just been taken, by rote; its first request had this number."""
-        precedent = self._judge.precedent(number) if self._requests >= number else None
+        precedent = self._judge.precedent(first) if self._requests >= first else None
         if precedent is None:
             return
         known = self._rotes.pop(key, None)
-        rote = taken_apart(piece) if known is None else known[0]
-        if rote is None or (known is not None and rote.values(piece) is None):
+        rote = taken_apart(piece) if known is None or known.rote.values(piece) is None else known.rote
+        if rote is None:
             return
-        prepared = None if rote.statement is None else self._replies.names.prepared(rote.statement)
-        assert (prepared is None) == (rote.statement is None), "what was allowed has a statement"
+        prepared, precedents = None, [precedent]
+        if rote.parse is not None:
+            bound = self._judge.precedent(first + 1)
+            if bound is None:
+                return
+            precedents.append(bound)
+            prepared = Prepared(rote.parse.text, rote.parse.types)
+        elif rote.statement is not None:
+            prepared = self._replies.names.prepared(rote.statement)
+            assert prepared is not None, "what was allowed has a statement"
         if len(self._rotes) >= _ROTES:
             self._rotes.clear()
-        self._rotes[key] = rote, precedent, prepared
+        self._rotes[key] = _Known(rote, tuple(precedents), prepared)
 
-    def _repeat(self, piece: bytes, rote: Rote, precedent: Precedent, prepared: Prepared | None) -> bool:
-        """Send a piece as it is, if it is this one again but for its values, and is allowed by its precedent.
+    def _repeat(self, piece: bytes, known: _Known) -> bool:
+        """Send a piece as it is, if it is this one again but for its values, and is allowed by its precedents.
 
         All is as if its messages had been taken one by one.
         """
-        replies = self._replies
+        rote, replies, prepared = known.rote, self._replies, known.prepared
         values = rote.values(piece)
-        if values is None or (rote.statement is not None and replies.names.prepared(rote.statement) is not prepared):
+        if values is None:
             return False
         first = self._requests + 1
+        origin = 0
+        if rote.parse is not None:
+            origin = first
+        elif rote.statement is not None:
+            if prepared is None or replies.names.prepared(rote.statement) is not prepared:
+                return False
+            origin = prepared.origin
         try:
-            allowed = self._judge.follows(precedent, first, replies.status, values)
-        except Exception:  # noqa: BLE001  # it is judged as any other then, which refuses what cannot be judged
+            allowed = self._judge.follows(known.precedents, Repeated(first, replies.status, values, origin))
+        except Exception:  # noqa: BLE001  # they are judged as any others then, which refuses what cannot be judged
             allowed = False
         if not allowed:
             return False
-        self._requests = first
-        if prepared is None:  # a Query
-            replies.expected.append(Entry(_QUERY, number=first, controls=precedent.controls))
+        if prepared is None:
+            self._requests = first
+            replies.expected.append(Entry(_QUERY, number=first, controls=known.precedents[0].controls))
         else:
-            self._requests += 1
-            portal = Portal(prepared, values, rote.formats)
-            name, controls = rote.portal, precedent.controls
-            expect = replies.expected.append  # none of them starts a COPY, or is limited
-            expect(Entry(_BIND, number=first, name=name, portal=portal, controls=controls))
-            if rote.describes:
-                expect(Entry(_DESCRIBE))
-            expect(Entry(_EXECUTE, number=self._requests, name=name, portal=portal, controls=controls))
-            expect(Entry(_SYNC))
+            self._expect_again(known, prepared, values)
         self._to_server.append(piece)
         self._preparing = 0
         self._segment_runs = self._segment_binds = False
         self._rounds += 1
         return True
+
+    def _expect_again(self, known: _Known, prepared: Prepared, values: tuple[bytes | None, ...]) -> None:
+        """The replies to a piece that executes a statement: none of it starts a COPY, or is limited."""
+        rote, expect = known.rote, self._replies.expected.append
+        number = self._requests + 1
+        if rote.parse is not None:
+            first = known.precedents[0]
+            meaning = Meaning(first.accesses)
+            prepared = Prepared(prepared.text, prepared.parameter_types, meaning, origin=number)
+            name = rote.statement or ""
+            expect(Entry(_PARSE, number=number, name=name, prepared=prepared, controls=first.controls))
+            number += 1
+        portal, controls = Portal(prepared, values, rote.formats), known.precedents[-1].controls
+        expect(Entry(_BIND, number=number, name=rote.portal, portal=portal, controls=controls))
+        if rote.describes:
+            expect(Entry(_DESCRIBE))
+        self._requests = number + 1
+        expect(Entry(_EXECUTE, number=number + 1, name=rote.portal, portal=portal, controls=controls))
+        expect(Entry(_SYNC))
 
     # judgement
 

@@ -23,6 +23,7 @@ from pgguard.runtime import standing
 from pgguard.runtime.approval import Approval
 from pgguard.runtime.house import House
 from pgguard.runtime.login import Login
+from pgguard.runtime.precedent import Case
 from pgguard.runtime.recent import Decisions
 from pgguard.runtime.rulebook import read_baseline
 from pgguard.runtime.settings_question import SETTINGS_QUESTION
@@ -36,6 +37,7 @@ from pgguard.session.judgement import (
     Portal,
     Prepared,
     Refuse,
+    Repeated,
     Request,
     Rows,
     TransactionStatus,
@@ -160,7 +162,7 @@ class World:
 
     def request(self, moment: Moment, text: bytes = TEXT) -> Request:
         self.number += 1
-        extended = moment is not Moment.QUERY
+        extended, executes = moment is not Moment.QUERY, moment in {Moment.BIND, Moment.EXECUTE}
         return Request(
             self.number,
             moment,
@@ -169,10 +171,11 @@ class World:
             self.quiet,
             segment=False,
             steady=self.quiet,
-            parameters=self.portal.parameters,
+            parameters=self.portal.parameters if executes else (),
+            formats=self.portal.formats if executes else (),
             meaning=self.prepared.meaning if extended else None,
-            portal=self.portal if moment in {Moment.BIND, Moment.EXECUTE} else None,
-            origin=1 if moment in {Moment.BIND, Moment.EXECUTE} else 0,
+            portal=self.portal if executes else None,
+            origin=1 if executes else 0,
         )
 
     def judge(self, approval: Approval, request: Request) -> Allow | Refuse:
@@ -262,37 +265,45 @@ VALUES = st.lists(st.one_of(st.none(), st.binary(max_size=6)), max_size=3).map(t
 @settings(max_examples=60)
 @given(
     rules=st.sampled_from(RULES),
-    moment=st.sampled_from([Moment.QUERY, Moment.BIND]),
+    moments=st.sampled_from([(Moment.QUERY,), (Moment.BIND,), (Moment.PARSE, Moment.BIND)]),
     formats=st.sampled_from([(), (0,), (1,)]),
     steps=st.lists(st.one_of(st.none(), CHANGES), min_size=2, max_size=8),
     values=VALUES,
 )
-def test_what_a_precedent_allows_is_judged_as_anew(house, clocks, *, rules, moment, formats, steps, values):
+def test_what_a_precedent_allows_is_judged_as_anew(house, clocks, *, rules, moments, formats, steps, values):
     clocks.now = BEGIN
     world = World(house)
     world.change("rules", rules)
-    cases = []
+    found = []
     for change in steps:
         if change is not None:
             world.change(*change)
         clocks.now = world.now
-        for case in cases if world.quiet else ():
-            world.portal = Portal(world.prepared, values[::-1] if case.binds else (), formats)
-            request = world.request(moment)
+        for cases in found if world.quiet else ():
+            world.portal = Portal(world.prepared, values[::-1] if cases[-1].binds else (), formats)
+            requests = [world.request(moment) for moment in moments]
+            repeated = Repeated(requests[0].number, world.status, world.portal.parameters, 1)
             world.records.clear()
-            if world.veteran.follows(case, request.number, request.status, request.parameters):
+            if world.veteran.follows(cases, repeated):
                 recorded = [as_recorded(record) for record in world.records]
                 world.records.clear()
-                assert world.anew(world.newcomer(), request) == Allow(case.controls)
+                newcomer = world.newcomer()
+                for case, request in zip(cases, requests, strict=True):
+                    assert world.anew(newcomer, request) == Allow(case.controls)
                 assert recorded == [as_recorded(record) for record in world.records]
             else:
                 assert world.records == [], "nothing was said of it"
-        world.portal = Portal(world.prepared, values if moment is Moment.BIND else (), formats)
+        world.portal = Portal(world.prepared, values if Moment.BIND in moments else (), formats)
         for _ in range(2):
-            request = world.request(moment)
-            world.judge(world.veteran, request)
-            case = world.veteran.precedent(request.number)
-            cases += [] if case is None else [case]
+            requests = [world.request(moment) for moment in moments]
+            for request in requests:
+                world.judge(world.veteran, request)
+            cases = tuple(world.veteran.precedent(request.number) for request in requests)
+            found += [] if None in cases else [cases]
+
+
+def follows(world: World, number: int, *cases: Case) -> bool:
+    return world.veteran.follows(cases, Repeated(number, world.status))
 
 
 def test_a_repeated_statement_goes_by_its_precedent(house, clocks):
@@ -304,8 +315,8 @@ def test_a_repeated_statement_goes_by_its_precedent(house, clocks):
     for moment in (Moment.QUERY, Moment.BIND):
         world.judge(world.veteran, world.request(moment))
         case = world.veteran.precedent(world.number)
-        assert world.veteran.precedent(world.number - 1) is None
-        assert world.veteran.follows(case, 100, world.status, ())
+        assert world.veteran.precedent(world.number - 2) is None, "those of a piece are known, and no others"
+        assert follows(world, 100, case)
         assert world.veteran.running.of(100) is not None
         assert (world.veteran.running.of(101) is not None) == (moment is Moment.BIND)
 
@@ -319,9 +330,9 @@ def test_no_precedent_is_followed_where_the_session_may_tell_other_than_it_told(
     for _ in range(2):
         world.judge(world.veteran, world.request(Moment.QUERY))
     case = world.veteran.precedent(world.number)
-    assert world.veteran.follows(case, 100, world.status, ())
+    assert follows(world, 100, case)
     world.change("begin", "off")
-    assert not world.veteran.follows(case, 101, world.status, ())
+    assert not follows(world, 101, case)
     assert isinstance(world.judge(world.veteran, world.request(Moment.QUERY)), Refuse)
 
 
@@ -332,9 +343,9 @@ def test_a_ticket_that_ends_within_the_second_ends_the_precedent(house, clocks):
         world.judge(world.veteran, world.request(Moment.QUERY))
     case = world.veteran.precedent(world.number)
     world.veteran._login = msgspec.structs.replace(world.login, ticket=Ticket(BEGIN + 0.5))
-    assert world.veteran.follows(case, 100, world.status, ())
+    assert follows(world, 100, case)
     clocks.now = BEGIN + 0.5
-    assert not world.veteran.follows(case, 101, world.status, ())
+    assert not follows(world, 101, case)
 
 
 @pytest.mark.parametrize("text", [b"declare c cursor for select id from sales.customers", b"begin"])
@@ -360,5 +371,5 @@ def test_what_could_not_be_recorded_goes_by_no_precedent(house, clocks, monkeypa
         raise AuditUnavailable("no space left on device")
 
     monkeypatch.setattr(house.audit, "append_filled", fail)
-    assert not world.veteran.follows(case, 100, world.status, ())
+    assert not follows(world, 100, case)
     assert world.veteran.running.of(100) is None

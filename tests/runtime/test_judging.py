@@ -11,6 +11,7 @@ from pgguard.session.judgement import (
     Names,
     Precedent,
     Refuse,
+    Repeated,
     Request,
     TransactionStatus,
     Verdict,
@@ -40,7 +41,7 @@ class Waits:
     def precedent(self, number: int) -> None:
         return None
 
-    def follows(self, precedent: Precedent, number: int, status: TransactionStatus, parameters: object) -> bool:
+    def follows(self, precedents: tuple[Precedent, ...], repeated: Repeated) -> bool:
         return False
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool:

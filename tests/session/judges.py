@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pgguard.session.judgement import Allow, Answer, Names, Precedent, Request, TransactionStatus, Verdict
+from pgguard.session.judgement import Allow, Answer, Names, Precedent, Repeated, Request, Verdict
 
 
 class AllowAll:
@@ -23,10 +23,8 @@ class AllowAll:
         del number
         return None
 
-    def follows(
-        self, precedent: Precedent, number: int, status: TransactionStatus, parameters: tuple[bytes | None, ...]
-    ) -> bool:
-        del precedent, number, status, parameters
+    def follows(self, precedents: tuple[Precedent, ...], repeated: Repeated) -> bool:
+        del precedents, repeated
         raise AssertionError("there is no precedent")
 
     def may_show(self, number: int, error: Mapping[str, str]) -> bool:

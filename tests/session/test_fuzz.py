@@ -27,6 +27,7 @@ from pgguard.session.judgement import (
     Precedent,
     Question,
     Refuse,
+    Repeated,
     Request,
     TransactionStatus,
     Verdict,
@@ -60,7 +61,7 @@ class Moods:
         self._ways = ways
         self._asked = 0
         self._precedents = precedents
-        self._at_once: Request | None = None
+        self._at_once: dict[int, Request] = {}
         self.followed = 0
         self.at_rest = lambda: True
         """Whether nothing is in flight and no segment is open: then alone may precedents be asked for."""
@@ -80,25 +81,24 @@ class Moods:
                 raise RuntimeError("a judge that fails")
             case _:
                 if request.moment is not Moment.EXECUTE:  # which counts with its Bind
-                    self._at_once = request
+                    self._at_once[request.number] = request
                 return self.verdict(request)
 
     def precedent(self, number: int) -> Precedent | None:
-        request = self._at_once
-        if not self._precedents or request is None or request.number != number:
+        request = self._at_once.get(number)
+        if not self._precedents or request is None:
             return None
-        return Case((None,), 1 + (request.moment is Moment.BIND)) if self.verdict(request) == Allow((None,)) else None
+        requests = 1 + (request.moment is Moment.BIND)
+        return Case((None,), (), requests) if self.verdict(request) == Allow((None,)) else None
 
-    def follows(
-        self, precedent: Precedent, number: int, status: TransactionStatus, parameters: tuple[bytes | None, ...]
-    ) -> bool:
-        del number, status, parameters
-        assert isinstance(precedent, Case)
+    def follows(self, precedents: tuple[Precedent, ...], repeated: Repeated) -> bool:
+        del repeated
         self.always_at_rest &= self.at_rest()
-        asked = range(self._asked + 1, self._asked + 1 + precedent.requests)
+        count = sum(case.requests for case in precedents)
+        asked = range(self._asked + 1, self._asked + 1 + count)
         if any(self._ways[each % len(self._ways)] != "at once" for each in asked):
             return False
-        self._asked += precedent.requests
+        self._asked += count
         self.followed += 1
         return True
 
@@ -304,10 +304,11 @@ values = st.lists(st.one_of(st.none(), st.binary(max_size=3)), max_size=2).map(t
 repeated = st.one_of(
     st.builds(frontend.query, st.sampled_from([b"select 1", b"fails", b""])),
     st.builds(
-        lambda portal, name, given, middle: b"".join((
+        lambda parses, portal, name, given, middle: b"".join((
+            frontend.parse(name, b"select 1") if parses else b"",
             frontend.bind(portal, name, given), middle, frontend.execute(portal), frontend.sync(),
         )),
-        st.sampled_from([b"", b"a"]), names, values,
+        st.booleans(), st.sampled_from([b"", b"a"]), names, values,
         st.sampled_from([b"", message(Frontend.DESCRIBE, b"P\0"), message(Frontend.DESCRIBE, b"S\0")]),
     ),
 )  # fmt: skip
@@ -360,7 +361,8 @@ def state_of(run: Run) -> tuple[object, ...]:
 def _plain(entry: Entry) -> tuple[object, ...]:
     portal = entry.portal
     bound = None if portal is None else (portal.prepared.origin, portal.parameters, portal.formats)
-    return entry.awaits, entry.number, entry.name, bound, entry.controls, entry.max_rows, entry.rows, entry.place
+    prepared = None if entry.prepared is None else (entry.prepared.text, entry.prepared.origin)
+    return entry.awaits, entry.number, entry.name, bound, prepared, entry.controls, entry.rows, entry.place
 
 
 def test_a_repeated_piece_goes_by_its_precedent():

@@ -32,6 +32,19 @@ def test_a_repetition_with_other_values_is_read(named, first, other, rest):
     assert beginning(again) == beginning(executing(named, first))
 
 
+@given(st.tuples(names, names), values, values, st.tuples(formats, describes, st.integers(0, 2)), st.binary(max_size=9))
+def test_a_repetition_behind_its_own_parse_is_read(named, first, other, rest, text):
+    parse = frontend.parse(named[1], text.replace(b"\0", b""), (23,))
+    rote = taken_apart(parse + executing(named, first, *rest))
+    assert rote is not None
+    assert rote.parse == frontend.read_parse(parse)
+    again = parse + executing(named, other, *rest)
+    assert rote.values(again) == (other if len(other) == len(first) else None)
+    assert rote.values(again[len(parse) :]) is None
+    assert rote.values(frontend.parse(named[1], b"another", (23,)) + executing(named, other, *rest)) is None
+    assert beginning(again) != beginning(again[len(parse) :])
+
+
 @given(st.binary(max_size=20))
 def test_a_query_is_read_where_it_is_the_same(text):
     piece = frontend.query(text)
@@ -43,10 +56,10 @@ def test_a_query_is_read_where_it_is_the_same(text):
 
 
 @settings(max_examples=500)
-@given(values, formats, describes, st.data())
-def test_what_is_read_is_cut_and_read_as_any_other(bound, form, middle, data):
+@given(values, formats, describes, st.sampled_from([b"", frontend.parse(b"s", b"select 1", (23,))]), st.data())
+def test_what_is_read_is_cut_and_read_as_any_other(bound, form, middle, parse, data):
     """The invariant: any bytes that are taken for a repetition are these messages, with these values."""
-    piece = executing((b"p", b"s"), bound, form, middle)
+    piece = parse + executing((b"p", b"s"), bound, form, middle)
     rote = taken_apart(piece)
     assert rote is not None
     changed = bytearray(piece)
@@ -65,9 +78,9 @@ def test_what_is_read_is_cut_and_read_as_any_other(bound, form, middle, data):
     read = list(FrontendFramer().feed(bytes(changed)))
     before = list(FrontendFramer().feed(piece))
     assert b"".join(each.raw for each in read) == changed
-    assert read[1:] == before[1:]
-    bind = frontend.read_bind(read[0].raw)
-    assert bind == frontend.read_bind(before[0].raw)._replace(values=found)
+    bind = 1 if parse else 0
+    assert (read[:bind], read[bind + 1 :]) == (before[:bind], before[bind + 1 :])
+    assert frontend.read_bind(read[bind].raw) == frontend.read_bind(before[bind].raw)._replace(values=found)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +93,8 @@ def test_what_is_read_is_cut_and_read_as_any_other(bound, form, middle, data):
         frontend.bind(b"a", b"a") + frontend.execute(b"b") + frontend.sync(),
         frontend.bind(b"", b"a")[:-1] + b"\1" + frontend.execute(b"") + frontend.sync(),
         frontend.bind(b"", b"a") + frontend.sync(),
+        frontend.parse(b"b", b"select 1") + executing((b"", b"a"), ()),
+        frontend.parse(b"a", b"select 1") * 2 + executing((b"", b"a"), ()),
         b"B\0\0\0\3",
     ],
 )
