@@ -2,10 +2,11 @@
 
 Theory of operation. One lab is the ground for all: the same PostgreSQL, reached directly, through PgBouncer (session
 pooling) and through pgguard (Kerberos, a hundred rules, LDAP groups, audit on; with `sync = "os"` and, as a proxy
-of its own, with "always"). A case runs for a short while at each target in turn, and that round is repeated: what
-else the machine does then meets all of them alike. Reported are medians over the rounds, and ratios. The CPU time of
-a proxy is taken from /proc before and after: of all figures it depends least on what else runs. At the end come what
-idle sessions cost, and how the parts of a decision grow with rules, groups and tables.
+of its own, with "always"). A case runs for a short while at each target in turn, and that round is repeated, each
+time with another target first: what else the machine does then meets all of them alike. Reported are medians over the
+rounds, and ratios. The CPU time of a proxy is taken from /proc before and after: of all figures it depends least on
+what else runs. At the end come what idle sessions cost, and how the parts of a decision grow with rules, groups and
+tables.
 """
 
 import json
@@ -63,9 +64,10 @@ def main(  # noqa: PLR0913  # one parameter an option
                 ways = [
                     target for target in targets if target.name not in {BARE, GSS, WORKERS} or target.name in case.also
                 ]
-                for number in range(rounds):
-                    _tell(f"{case.name}, round {number + 1} of {rounds}", began)
-                    measured += [case.run(target, place) for target in ways]
+                for number in range(rounds * case.times):
+                    _tell(f"{case.name}, round {number + 1} of {rounds * case.times}", began)
+                    turn = number % len(ways)
+                    measured += [case.run(target, place) for target in ways[turn:] + ways[:turn]]
             _tell(f"{sessions} idle sessions", began)
             guarded = next(target for target in targets if target.name == "pgguard")
             grown = idle_sessions(guarded, sessions, place, seconds)
