@@ -14,6 +14,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -35,6 +36,9 @@ _T = TypeVar("_T")
 _Identity = tuple[int, int]
 """A file's device and inode."""
 
+_Unsynced = tuple[asyncio.Future[None], OSError | None]
+"""Who waits for a record to be on disk, and the last failure before it was written."""
+
 
 class AuditUnavailable(Exception):  # noqa: N818  # it says what is the case
     """The record could not be written; nothing that depends on it may happen."""
@@ -49,8 +53,13 @@ class AuditLog:
         self._dirty = False
         self._name = str(settings.path)
         self._threads = threading.Lock()
-        self._syncing: asyncio.Task[None] | None = None
-        self._next_sync: asyncio.Task[None] | None = None
+        self._flushing = threading.Lock()
+        self._failure: OSError | None = None
+        """What the last fdatasync that failed raised. The kernel tells of what it has lost once: the next succeeds."""
+        self._syncer = ThreadPoolExecutor(1, "audit")
+        """A thread of its own, begun with the first record that waits: the loop's others may all be busy."""
+        self._syncing = False
+        self._unsynced: list[_Unsynced] = []
         with self._telling("open"):
             key = None if settings.key_file is None else settings.key_file.read_bytes()
             self._chain = Chain(key)
@@ -75,9 +84,13 @@ class AuditLog:
 
     def append(self, record: Record) -> None:
         """Write one record, on disk where sync = "always". Raises AuditUnavailable; the file is then as it was."""
+        before = self._failure
         self._write(record)
         if self.waits:
             self.flush()
+            lost = self._lost_since(before)
+            if lost is not None:
+                raise lost
 
     def form(self, record: DecisionMade) -> Form | None:
         """What this record has in common with those like it, redacted; None where a value is: it would be each time."""
@@ -89,11 +102,18 @@ class AuditLog:
         """`append` of forms that are filled in, in one write; not where a record `waits`."""
         self._put(records)
 
-    async def commit(self, record: Record) -> None:
-        """`append` that does not block the loop on the disk: one fdatasync serves all that wait (group commit)."""
+    def commit(self, record: Record) -> asyncio.Future[None]:
+        """Write one record; done when it is on disk. Raises AuditUnavailable, as does what it returns.
+
+        That does not block the loop on the disk, and one fdatasync serves all that wait (group commit).
+        """
+        before = self._failure
         self._write(record)
-        if self.waits:
-            await self._durable()
+        durable = asyncio.get_running_loop().create_future()
+        self._unsynced.append((durable, before))
+        if not self._syncing:
+            self._sync()
+        return durable
 
     def follow_up(self, records: Sequence[StatementEnded | SessionEnded]) -> None:
         """`append` of what has happened already, so that nothing waits for it to be on disk; all in one write.
@@ -103,14 +123,36 @@ class AuditLog:
         self._put([self._encoder.encode(record) for record in records])
 
     def flush(self) -> None:
-        """Have everything on disk. Raises AuditUnavailable. Any thread; each second, but for sync = "os"."""
-        if self._dirty:
-            with self._telling("flush"):
-                file = self._under_lock(self._to_sync)  # nobody closes it meanwhile; appends go on while it is synced
-                try:
-                    os.fdatasync(file)
-                finally:
-                    os.close(file)
+        """Have everything on disk. Raises AuditUnavailable. Any thread; each second, but for sync = "os".
+
+        One at a time: who finds nothing left to sync has waited for whoever was at it.
+        """
+        with self._flushing:
+            if self._dirty:
+                with self._telling("flush"):
+                    self._flush()
+
+    def _flush(self) -> None:
+        with self._threads:  # nobody closes the file meanwhile; appends go on while it is synced
+            file = os.dup(self._file)
+            self._dirty = False
+        try:
+            self._fdatasync(file)
+        finally:
+            os.close(file)
+
+    def _fdatasync(self, file: int) -> None:
+        try:
+            os.fdatasync(file)
+        except OSError as error:
+            self._failure = error
+            raise
+
+    def _lost_since(self, before: OSError | None) -> AuditUnavailable | None:
+        """What to raise where a sync has failed since, whoever called it: what it was to cover may be lost."""
+        if self._failure is None or self._failure is before:
+            return None
+        return self._unavailable("flush", self._failure)
 
     def reopen(self) -> None:
         """Go on under the name if another file has it (after logrotate); an append would do so by itself."""
@@ -118,6 +160,7 @@ class AuditLog:
             self._under_lock(lambda _: None)
 
     def close(self) -> None:
+        self._syncer.shutdown()
         self.flush()
         os.close(self._file)
 
@@ -127,7 +170,7 @@ class AuditLog:
             self._under_lock(lambda size: self._rotate(closed, now, size))
 
     def _rotate(self, closed: Path, now: str, size: int) -> None:
-        os.fdatasync(self._file)
+        self._fdatasync(self._file)
         self._chain.head = self._head(size)
         head = self._chain.head
         closed.with_name(closed.name + ".head").write_text(head + "\n", encoding="ascii")
@@ -157,21 +200,31 @@ class AuditLog:
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _to_sync(self, _: int) -> int:
-        self._dirty = False
-        return os.dup(self._file)
+    def _sync(self) -> None:
+        """Have what waits on disk. Whoever comes meanwhile waits for the next sync: this one may not cover it."""
+        waiting, self._unsynced, self._syncing = self._unsynced, [], True
+        self._syncer.submit(self._flush_for, waiting, asyncio.get_running_loop())
 
-    async def _durable(self) -> None:
-        if self._next_sync is None:
-            self._next_sync = asyncio.ensure_future(self._sync_after(self._syncing))
-        await asyncio.shield(self._next_sync)
+    def _flush_for(self, waiting: Sequence[_Unsynced], loop: asyncio.AbstractEventLoop) -> None:
+        failed: Exception | None = None
+        try:
+            self.flush()
+        except Exception as error:  # noqa: BLE001  # INVARIANT: whatever was raised, the statements are refused
+            failed = error
+        loop.call_soon_threadsafe(self._synced, waiting, failed)
 
-    async def _sync_after(self, running: asyncio.Task[None] | None) -> None:
-        """An fdatasync that began before a record was written does not cover it: wait for the next one."""
-        if running is not None:
-            await asyncio.wait([running])
-        self._syncing, self._next_sync = self._next_sync, None
-        await asyncio.to_thread(self.flush)
+    def _synced(self, waiting: Sequence[_Unsynced], failed: Exception | None) -> None:
+        self._syncing = False
+        for durable, before in waiting:
+            failure = failed or self._lost_since(before)
+            if durable.done():
+                continue  # it was given up
+            if failure is None:
+                durable.set_result(None)
+            else:
+                durable.set_exception(failure)
+        if self._unsynced:
+            self._sync()
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:
@@ -196,7 +249,7 @@ class AuditLog:
             size = os.fstat(fresh).st_size
             before = self._head_before() if size == 0 else ""
             if self._dirty and self._settings.sync != "os":
-                os.fdatasync(self._file)  # logrotate does not, and no flush comes back to it
+                self._fdatasync(self._file)  # logrotate does not, and no flush comes back to it
             os.close(self._file)
             self._file, self._identity = fresh, identity
             self._chain.head = before if size == 0 else self._head(size)

@@ -6,7 +6,9 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -387,6 +389,68 @@ async def test_a_failed_sync_is_a_refusal(tmp_path, monkeypatch):
     with pytest.raises(AuditUnavailable, match=r"Input/output error"):
         await log.commit(Changed(NOW, "start"))
     monkeypatch.undo()
+    log.close()
+
+
+def _sync_behind(gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread in which a log opened from now on syncs what is committed waits for the gate first."""
+
+    class Gated(ThreadPoolExecutor):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)
+            self.submit(gate.wait)
+
+    monkeypatch.setattr("pgguard.audit.log.ThreadPoolExecutor", Gated)
+
+
+async def test_a_record_waits_for_the_sync_that_another_thread_has_begun(tmp_path, monkeypatch):
+    """The upkeep's flush of each second took the mark from the log: a commit just then found nothing to wait for."""
+    gate, over, early = threading.Event(), threading.Event(), []
+    _sync_behind(gate, monkeypatch)
+    log = open_log(tmp_path / "a.jsonl", sync="always")
+    monkeypatch.setattr(os, "fdatasync", lambda _: early.append(gate.set() or over.wait(0.5)))
+    committed = log.commit(Changed(NOW, "start"))
+    committed.add_done_callback(lambda _: over.set())
+    upkeep = threading.Thread(target=log.flush)
+    upkeep.start()
+    await committed
+    upkeep.join()
+    assert early == [False]
+    monkeypatch.undo()
+    log.close()
+
+
+async def test_a_record_that_another_thread_could_not_sync_is_a_refusal(tmp_path, monkeypatch):
+    """The kernel tells of what it has lost once: the next fdatasync succeeds, over a record that is nowhere."""
+    gate, losses = threading.Event(), [OSError(5, "Input/output error")]
+    _sync_behind(gate, monkeypatch)
+    log = open_log(tmp_path / "a.jsonl", sync="always")
+
+    def fail_once(fd):
+        if losses:
+            raise losses.pop()
+
+    monkeypatch.setattr(os, "fdatasync", fail_once)
+    committed = log.commit(Changed(NOW, "start"))
+    with pytest.raises(AuditUnavailable, match=r"Input/output error"):
+        log.flush()
+    gate.set()
+    with pytest.raises(AuditUnavailable, match=r"Input/output error"):
+        await committed
+    await log.commit(Changed(NOW, "start"))
+    monkeypatch.undo()
+    log.close()
+
+
+async def test_who_gives_up_takes_the_sync_from_nobody(tmp_path, monkeypatch):
+    gate = threading.Event()
+    _sync_behind(gate, monkeypatch)
+    log = open_log(tmp_path / "a.jsonl", sync="always")
+    first, second = (log.commit(Changed(NOW, "start", str(number))) for number in range(2))
+    first.cancel()
+    gate.set()
+    await second
+    assert check(tmp_path / "a.jsonl") == ["0", "1"]
     log.close()
 
 
