@@ -3,8 +3,8 @@
     python -m bench.known [seconds] [--profile]
 
 A session of pgbench's prepared select (Bind, Execute, Sync as one piece; the answer as one piece), one that prepares it
-each time, one of the same text as a simple query, and one of texts that no cache knows, against a hundred rules, half of
-which are about the table that is read, with the audit written to a file. `--profile` prints where the time goes, by
+each time, one of the same text as a simple query, and one of texts that no cache knows, against a hundred rules, half
+of which are about the table that is read, with the audit written to a file. `--profile` prints where the time goes, by
 samples: a tracing profiler would multiply the cost of small calls. What the sockets and the scheduler add on top is
 `./dev bench`'s business.
 """
