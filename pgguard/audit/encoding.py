@@ -14,15 +14,13 @@ from pgguard.audit.records import MARK, DecisionMade, Record
 
 _REMEMBERED = 256
 _ROOM = 8 << 20
-"""Bytes of their encoding; the objects themselves take about as much again."""
+"""Bytes of their encoding, and of forms as much; the objects themselves take about as much again."""
 
 _encode = msgspec.json.Encoder().encode
 
 _Parts = tuple[object, object, object]
 _Encoded = tuple[msgspec.Raw, msgspec.Raw, msgspec.Raw]
 
-
-_FORMS = 256
 
 _HEAD = b'{%b"type":"decision","at":"' % MARK
 
@@ -53,6 +51,7 @@ class Encoder:
         self._known: dict[tuple[int, int, int], tuple[_Parts, _Encoded]] = {}
         self._taken = 0
         self._forms: dict[tuple[object, ...], tuple[_Parts, Form]] = {}
+        self._taken_by_forms = 0
 
     def encode(self, record: Record) -> bytes:
         """One JSON object, its schema first."""
@@ -77,8 +76,10 @@ class Encoder:
             then=_fields(binary=record.binary, types=record.types),
             last=_fields(redact=record.redact, hidden=record.hidden) + b"}",
         )
-        if len(self._forms) >= _FORMS:
+        if len(self._forms) >= _REMEMBERED or self._taken_by_forms > _ROOM:
             self._forms.clear()
+            self._taken_by_forms = 0
+        self._taken_by_forms += len(form.first)
         self._forms[key] = parts, form
         return form
 
