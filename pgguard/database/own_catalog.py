@@ -75,8 +75,8 @@ _OWN_NUMBERS = (
     f"select c.oid from pg_catalog.pg_class c where {_IS_TEMPORARY} or {_own('c')}"
     f" union all select a.attrelid from pg_catalog.pg_attribute a where {_own('a')}"
 )
-"""An array of them lets the planner expect few. Where it expects many relations it has the question compiled, which
-takes ten times as long as to answer it.
+"""An array of them lets the planner expect few. Where it expects many rows it has the question compiled (PostgreSQL
+docs, jit_above_cost), which takes ten times as long as to answer it. So with types.
 """
 
 _RELATIONS = (
@@ -145,7 +145,8 @@ _TYPES = (
     " and t.typelem operator(pg_catalog.<>) 0::pg_catalog.oid,"
     " coalesce((select r.rngsubtype from pg_catalog.pg_range r where r.rngtypid operator(pg_catalog.=) t.oid"
     " limit 1), 0::pg_catalog.oid)::pg_catalog.int8)::pg_catalog.text"
-    f" from {_in_namespace('pg_type', 't', 'typnamespace')} where {_own('t')}"
+    f" from {_in_namespace('pg_type', 't', 'typnamespace')}"
+    f" where t.oid operator(pg_catalog.=) any (array(select o.oid from pg_catalog.pg_type o where {_own('o')}))"
 )
 
 _THERE = (
