@@ -13,7 +13,7 @@ from pglast import ast
 from pglast.enums import VariableSetKind
 
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
-from pgguard.model.control import Transaction
+from pgguard.model.control import DeclareCursor, Transaction
 from pgguard.model.facts import Facts
 from pgguard.model.sqlstate import SqlState
 from pgguard.sql.catalog import Catalog, Relation
@@ -255,6 +255,8 @@ def _collect(tree: Any, env: Environment) -> str:
     """The command tag of a statement, its accesses in the environment."""
     if isinstance(tree, ast.ExplainStmt):
         _collect(tree.query, env)
+        if isinstance(env.control, DeclareCursor):
+            env.control = None  # no cursor is made: one of that name, if there is one, has another query
         return "EXPLAIN"
     kind = _QUERIES.get(type(tree))
     if kind is not None:
