@@ -140,6 +140,10 @@ class Environment:
     def accesses(self) -> tuple[Access, ...]:
         return in_order(self._accesses)
 
+    def does(self, privileges: frozenset[Privilege]) -> bool:
+        """Whether any access is one of these privileges."""
+        return not privileges.isdisjoint([access.privilege for access in self._accesses])
+
     def add(self, access: Access) -> None:
         self._accesses.add(access)
 
@@ -259,15 +263,19 @@ def access_to(
 def in_order(accesses: Iterable[Access]) -> tuple[Access, ...]:
     """The same order in every process."""
     found = tuple(accesses)
-    return found if len(found) < 2 else tuple(sorted(found, key=_sort_key))
+    if len(found) < 2:
+        return found
+    told_apart = len({_name_key(access) for access in found}) == len(found)  # mostly so, and the rest costs
+    return tuple(sorted(found, key=_name_key if told_apart else _sort_key))
+
+
+def _name_key(access: Access) -> tuple[str, ...]:
+    return access.kind, access.object.schema or "", access.object.name, access.privilege
 
 
 def _sort_key(access: Access) -> tuple[str, ...]:
     return (
-        access.kind,
-        access.object.schema or "",
-        access.object.name,
-        access.privilege,
+        *_name_key(access),
         repr(access.object.arguments),
         repr(access.columns),
         repr(access.where),

@@ -19,6 +19,8 @@ _WRITES = frozenset({Privilege.INSERT, Privilege.UPDATE, Privilege.DELETE, Privi
 
 def look_under(env: Environment) -> None:
     """Add to the accesses on views those on what lies under them, view by view. Raises Opaque."""
+    if not env.does(_WRITES):
+        return
     waiting = list(env.accesses)
     seen = set(waiting)
     while waiting:
