@@ -22,8 +22,10 @@ _LISTS = frozenset({"IN_P", "VALUES", "WHERE", "AND", "OR", "ON", "SELECT", "ASC
 _COMMENTS = frozenset({"SQL_COMMENT", "C_COMMENT"})
 _LOOKED_AT = _COMMENTS | {"SCONST", "ICONST", "FCONST", "UESCAPE"}
 
-_MAY_BE_CONSTANT = re.compile(r"""'|\$\w*\$|\.[0-9]|(?<![\w$])[0-9]""")
-"""What a text has in it that has a constant: to cut it into tokens takes ten times as long as to look."""
+_MAY_BE_CONSTANT = re.compile(r"""['$.0-9](?:(?<=')|(?<=\$)\w*\$|(?<=\.)[0-9]|(?<=[0-9])(?<![\w$].))""")
+"""What a text has in it that has a constant: a quote, two dollars, a number. To cut it into tokens takes many times as
+long as to look; the set of characters that comes first lets the search pass over all others at once.
+"""
 
 
 def skeleton(text: str) -> str | None:
