@@ -245,11 +245,15 @@ class AuditLog:
         """Go on in the file that has the name now, with its lock held instead of the old one's; its size."""
         while (size := self._size_if_current()) is None:
             fresh, identity = self._open()
-            fcntl.flock(fresh, fcntl.LOCK_EX)
-            size = os.fstat(fresh).st_size
-            before = self._head_before() if size == 0 else ""
-            if self._dirty and self._settings.sync != "os":
-                self._fdatasync(self._file)  # logrotate does not, and no flush comes back to it
+            try:
+                fcntl.flock(fresh, fcntl.LOCK_EX)
+                size = os.fstat(fresh).st_size
+                before = self._head_before() if size == 0 else ""
+                if self._dirty and self._settings.sync != "os":
+                    self._fdatasync(self._file)  # logrotate does not, and no flush comes back to it
+            except BaseException:
+                os.close(fresh)  # left open it would keep its lock, for which the next record would wait without end
+                raise
             os.close(self._file)
             self._file, self._identity = fresh, identity
             self._chain.head = before if size == 0 else self._head(size)

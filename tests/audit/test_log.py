@@ -1,6 +1,7 @@
 """The log as a file: several writers, crashes, a full disk, rotation."""
 
 import asyncio
+import fcntl
 import os
 import resource
 import signal
@@ -452,6 +453,27 @@ async def test_who_gives_up_takes_the_sync_from_nobody(tmp_path, monkeypatch):
     await second
     assert check(tmp_path / "a.jsonl") == ["0", "1"]
     log.close()
+
+
+def test_a_file_that_cannot_be_followed_is_followed_by_the_next_record(tmp_path, monkeypatch):
+    """What the next file had been opened as kept its lock, and the next record waited for that without end."""
+    path = tmp_path / "a.jsonl"
+    log = open_log(path, sync="interval")
+    log.append(Changed(NOW, "start", "0"))
+    path.rename(tmp_path / "a.jsonl.1")
+
+    def fail(fd):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(AuditUnavailable, match=r"Input/output error"):
+        log.append(Changed(NOW, "start", "1"))
+    monkeypatch.undo()
+    with path.open("rb") as another:
+        fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    log.append(Changed(NOW, "start", "2"))
+    log.close()
+    assert [read_record(line).detail for line in path.read_bytes().splitlines(keepends=True)] == ["2"]
 
 
 def test_upkeep_rotates_compresses_and_removes(tmp_path):
