@@ -84,7 +84,7 @@ class Approval:
         self._names: Names | None = None
         self._bound: _Bound | None = None
         self._made: deque[tuple[Request, Held]] = deque(maxlen=2)
-        """The latest requests that were allowed at once: as many as a piece has that is known by rote."""
+        """The latest requests that were allowed at once, until the database answers: they may hold large values."""
         self._session = msgspec.json.encode(login.session)
         self._holding = Holding(house, login, database, tell)
         self._at_login = AtLogin(
@@ -104,6 +104,11 @@ class Approval:
 
     def audit_id(self, request: Request) -> str:
         return f"{self._login.session}-{request.number}"
+
+    def answered(self, number: int) -> None:
+        """The database has answered something; it has finished with the request of this number."""
+        self.running.answered(number)
+        self._made.clear()
 
     def close(self) -> None:
         """The session has ended."""

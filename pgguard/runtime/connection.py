@@ -118,7 +118,7 @@ class Connection:
     def from_database(self, data: bytes) -> None:
         self.session.server_data(data)
         self._pump()
-        self._approval.running.answered(self.session.answered)
+        self._approval.answered(self.session.answered)
 
     def _tell(self, notice: str) -> None:
         self.session.notice(notice)

@@ -1,9 +1,11 @@
 """What is remembered of statements is bounded by what it takes, not by the length of their texts."""
 
 import tracemalloc
+from pathlib import Path
 
 import msgspec
 
+from bench.known import make_house, prepared, run
 from pgguard.audit.encoding import Encoder
 from pgguard.audit.records import DecisionMade
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
@@ -14,6 +16,7 @@ from pgguard.runtime.facts_cache import FactsCache
 from pgguard.runtime.recent import Circumstances, Held, RecentDecisions, Stamp
 from pgguard.runtime.running import Running, RunningStatements
 from pgguard.sql.analyze import Script
+from pgguard.wire import frontend
 
 _CALLS = tuple(
     Access(Privilege.EXECUTE, Kind.FUNCTION, ObjectName(f"f{n}", "pg_catalog", ("integer", "text")))
@@ -85,3 +88,16 @@ def test_what_the_audit_has_encoded_is_little():
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken < 48 << 20
+
+
+async def test_an_idle_session_keeps_no_values(tmp_path: Path):
+    """The latest statement that was allowed at once stayed with all that it had bound, to be a precedent perhaps."""
+    connection, _ = await prepared(make_house(tmp_path))
+    run(connection)
+    tracemalloc.start()
+    run(connection, frontend.bind(b"", b"p", (bytes(8 << 20),)) + frontend.execute(b"") + frontend.sync())
+    for side in (connection._client, connection._database.endpoint):
+        side._transport.pieces.clear()
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 1 << 20
