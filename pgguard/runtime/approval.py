@@ -29,6 +29,7 @@ from pgguard.policy.decide import decide
 from pgguard.policy.redaction import redaction_of
 from pgguard.policy.wording import NAMES_UNKNOWN, hidden_refusal, refusal_of
 from pgguard.runtime.backend import BackendConnection
+from pgguard.runtime.bound_values import as_text, binary_ones
 from pgguard.runtime.estimate import Estimate, estimate_question, read_estimate
 from pgguard.runtime.holding import Grant, Holding
 from pgguard.runtime.house import House, timestamp
@@ -37,10 +38,11 @@ from pgguard.runtime.judging import Flow, Wait
 from pgguard.runtime.login import Login
 from pgguard.runtime.precedent import Case
 from pgguard.runtime.principal_setting import PRINCIPAL_IS_FIXED, may_set_principal
-from pgguard.runtime.recent import AtLogin, Circumstances, Held, Stamp
+from pgguard.runtime.recent import Held, Stamp
 from pgguard.runtime.running import Running, RunningStatements
 from pgguard.runtime.settings_question import SessionState
 from pgguard.runtime.standing import barred, unsure
+from pgguard.runtime.surroundings import Surroundings
 from pgguard.runtime.understanding import Understanding, Unfit, touched_by_named
 from pgguard.session.judgement import Allow, Ask, Moment, Names, Precedent, Refuse, Repeated, Request, TransactionStatus
 from pgguard.sql.disclosure import shown_by
@@ -63,7 +65,6 @@ _AT_PARSE, _AT_BIND, _AT_EXECUTE = Moment.PARSE, Moment.BIND, Moment.EXECUTE
 _WORDS = {moment: moment.value for moment in Moment}
 _IDLE = TransactionStatus.IDLE
 _ALLOW = Effect.ALLOW
-_SKIPPED, _NOT_ASKED = Unknown.SKIPPED, Unknown.NOT_ASKED
 
 
 class Approval:
@@ -80,22 +81,14 @@ class Approval:
         self._house = house
         self._login = login
         self._understanding = understanding
-        self._parameters = database.parameters
         self._names: Names | None = None
         self._bound: _Bound | None = None
         self._made: deque[tuple[Request, Held]] = deque(maxlen=2)
         """The latest requests that were allowed at once, until the database answers: they may hold large values."""
         self._session = msgspec.json.encode(login.session)
         self._holding = Holding(house, login, database, tell)
-        self._at_login = AtLogin(
-            user=login.user,
-            principal=str(login.principal),
-            database=login.database,
-            address=login.address,
-            transport=login.transport,
-            ticket=login.ticket,
-        )
-        self._recent = house.decisions.of(self._at_login)
+        self._surroundings = Surroundings(house, login, understanding, database.parameters)
+        self._recent = house.decisions.of(self._surroundings.at_login)
         self._observes = house.observes(login.database)
         self._heard_in: Stamp | None = None
         self._heard: dict[str, bool] = {}
@@ -147,12 +140,12 @@ class Approval:
         """Whether the rules let the user LISTEN to this channel now, who once was let."""
         if self._observes:
             return True
-        stamp = self._stamp()
+        stamp = self._surroundings.stamp()
         if stamp != self._heard_in:
             self._heard_in, self._heard = stamp, {}
         if channel not in self._heard:
             listen = Facts("LISTEN", (Access(Privilege.LISTEN, Kind.CHANNEL, ObjectName(channel)),))
-            decision = decide(self._house.rulebook.current, (listen,), self._context(None, ()))
+            decision = decide(self._house.rulebook.current, (listen,), self._surroundings.context(None, ()))
             self._heard[channel] = decision.effect is not Effect.DENY
         return self._heard[channel]
 
@@ -199,7 +192,7 @@ class Approval:
         statements = self._understanding.known(request)
         if statements is None or self._hangs_on_state(statements):
             return None
-        judged = self._recent.find(statements, self._circumstances(request, statements))
+        judged = self._recent.find(statements, self._surroundings.circumstances(request, statements))
         return judged if judged is not None and judged.decision.effect is _ALLOW else None
 
     # what was allowed at once is a case for others
@@ -261,7 +254,7 @@ class Approval:
         if not case.binds:
             return case.form.filled(timestamp(), self._session, number, (), b"")
         refers = b'[%b-%d"]' % (self._session[:-1], repeated.origin)
-        return case.form.filled(timestamp(), self._session, number, _as_text(repeated.parameters, case.formats), refers)
+        return case.form.filled(timestamp(), self._session, number, as_text(repeated.parameters, case.formats), refers)
 
     def _released_again(self, case: Case, number: int) -> None:
         """It is allowed and recorded, and goes on to the database."""
@@ -282,7 +275,7 @@ class Approval:
             self._understanding.still(case.understood)
             and (not case.needs_told or self._understanding.told)
             and not self._holding.coverage.reaches
-            and was == self._circumstances_with(was.block, was.estimate)
+            and was == self._surroundings.circumstances_with(was.block, was.estimate)
         )
 
     # the flow
@@ -415,11 +408,11 @@ class Approval:
         doubt = self._unsure(statements)
         if doubt is not None:
             return (yield from self._refuse_unjudged(request, doubt))
-        circumstances = self._circumstances(request, statements)
+        circumstances = self._surroundings.circumstances(request, statements)
         recent = self._recent.find(statements, circumstances)
         if recent is not None:
             return recent
-        context = self._context(request, statements)
+        context = self._surroundings.context(request, statements)
         decision = decide(self._house.rulebook.current, statements, context)
         if not decision.wants_estimate:
             judged = Held(statements, context, decision, circumstances, self._state(statements))
@@ -437,8 +430,8 @@ class Approval:
         doubt = self._unsure(statements)
         if doubt is not None:
             return (yield from self._refuse_unjudged(request, doubt))
-        circumstances = self._circumstances(request, statements)
-        context = msgspec.structs.replace(self._context(request, statements), estimated_rows=estimate)
+        circumstances = self._surroundings.circumstances(request, statements)
+        context = msgspec.structs.replace(self._surroundings.context(request, statements), estimated_rows=estimate)
         decision = decide(self._house.rulebook.current, statements, context)
         return Held(statements, context, decision, circumstances, self._state(statements))
 
@@ -451,7 +444,7 @@ class Approval:
         self._bound = None
         refusal = Refusal(SqlState.INTERNAL_ERROR, "the statement could not be judged, and was refused")
         record = self._record(
-            request, Effect.DENY, self._context(request, ()), (), None, f"{type(error).__name__}: {error}"
+            request, Effect.DENY, self._surroundings.context(request, ()), (), None, f"{type(error).__name__}: {error}"
         )
         try:
             self._house.audit.append(record)
@@ -495,11 +488,6 @@ class Approval:
 
     # a Bind and the Execute right behind it are one statement
 
-    def _stamp(self) -> Stamp:
-        """What must still be so for a decision of this moment to be good."""
-        house = self._house
-        return Stamp(house.rulebook.generation, house.directory.generation, house.probes.generation, int(time.time()))
-
     def _judged_at_bind(self, request: Request) -> "_Bound | None":
         """What an Execute was judged and recorded as at its Bind, a moment ago and under the same rules; else None."""
         bound, self._bound = self._bound, None
@@ -509,47 +497,11 @@ class Approval:
             request.number == bound.request.number + 1
             and request.text is bound.request.text
             and request.parameters is bound.request.parameters
-            and bound.stamp == self._stamp()
+            and bound.stamp == self._surroundings.stamp()
         )
         return bound if same else None
 
-    # context
-
-    def _circumstances(self, request: Request, statements: tuple[Facts, ...]) -> Circumstances:
-        return self._circumstances_with(_block(request, statements), _estimate(request))
-
-    def _circumstances_with(self, block: bool | None, estimate: Unknown) -> Circumstances:
-        membership = self._house.directory.membership(self._at_login.user)
-        return Circumstances(
-            stamp=self._stamp(),
-            groups=None if membership is None else membership.groups,
-            application=self._parameters.get("application_name", ""),
-            block=block,
-            settings=self._understanding.state,
-            estimate=estimate,
-            state=tuple(self._house.probes.fresh()),
-        )
-
-    def _context(self, request: Request | None, statements: tuple[Facts, ...]) -> Context:
-        """`request`: None for what no request has brought, of whose transaction nothing is known."""
-        login, state = self._at_login, self._understanding.state
-        membership = self._house.directory.membership(login.user)
-        return Context(
-            user=login.user,
-            principal=login.principal,
-            database=login.database,
-            at=time.time(),
-            groups=None if membership is None else membership.groups,
-            address=login.address,
-            transport=login.transport,
-            application=self._parameters.get("application_name", ""),
-            ticket=login.ticket,
-            block=None if request is None else _block(request, statements),
-            read_only=None if request is None else _read_only(state, statements),
-            reason="" if state is None else state.reason,
-            state=self._house.probes.fresh(),
-            estimated_rows=Unknown.UNKNOWN if request is None else _estimate(request),
-        )
+    # the estimate
 
     def _rows(self, request: Request, judged: Held) -> Generator[Ask, Any, Estimate]:
         """The planner's estimate for those who are to approve, where no rule has asked for it.
@@ -598,8 +550,8 @@ class Approval:
             decision=decision,
             rules=self._house.rulebook.current.identity,
             error=error,
-            values=_as_text(request.parameters, request.formats),
-            binary=_binary_ones(request),
+            values=as_text(request.parameters, request.formats),
+            binary=binary_ones(request.parameters, request.formats),
             types=request.parameter_types,
             redact=redaction_of(self._house.rulebook.current, statements, decision),
             refers=tuple([f"{self._login.session}-{number}" for number in self._origins(request, statements)]),
@@ -680,7 +632,7 @@ class Approval:
         """
         self._bound = None
         error = f"{refusal.sqlstate}: {refusal.message}"
-        record = self._record(request, Effect.DENY, self._context(request, ()), (), None, error)
+        record = self._record(request, Effect.DENY, self._surroundings.context(request, ()), (), None, error)
         yield from self._look_through(record)
         unwritten = yield from self._append(record)
         return Refuse(unwritten or shown or refusal, self.audit_id(request), terminate)
@@ -704,55 +656,6 @@ def _call_waits(decided: AccessDecision) -> bool:
 
 def _ends_transaction(facts: Facts) -> bool:
     return isinstance(facts.control, Transaction) and facts.control.ends
-
-
-def _block(request: Request, statements: tuple[Facts, ...]) -> bool | None:
-    """None where it cannot be told, or is not the same for all statements of a string."""
-    if len(statements) > 1 and any(_moves_block(facts) for facts in statements):
-        return None
-    return request.status is not _IDLE if request.quiet or request.steady else None
-
-
-def _read_only(state: SessionState | None, statements: tuple[Facts, ...]) -> bool | None:
-    if state is None or (len(statements) > 1 and any(one.unsettles or _moves_block(one) for one in statements)):
-        return None
-    return state.read_only
-
-
-def _moves_block(facts: Facts) -> bool:
-    """Whether it begins or ends a transaction block, or may: what is executed by its name may be a BEGIN."""
-    return isinstance(facts.control, Transaction | ExecutePrepared)
-
-
-def _estimate(request: Request) -> Unknown:
-    return _SKIPPED if request.moment is _AT_PARSE else _NOT_ASKED
-
-
-def _as_text(parameters: tuple[bytes | None, ...], formats: tuple[int, ...]) -> tuple[str | None, ...]:
-    """The bound values as text, or hexadecimal where they are binary; what of them is kept is the audit's business."""
-    if 1 not in formats:
-        return tuple([None if one is None else one.decode("utf-8", "backslashreplace") for one in parameters])
-    return tuple(
-        None
-        if value is None
-        else f"\\x{value.hex()}"
-        if _binary(formats, index)
-        else value.decode("utf-8", "backslashreplace")
-        for index, value in enumerate(parameters)
-    )
-
-
-def _binary_ones(request: Request) -> tuple[int, ...]:
-    formats = request.formats
-    if 1 not in formats:
-        return ()
-    return tuple(index for index in range(len(request.parameters)) if _binary(formats, index))
-
-
-def _binary(formats: tuple[int, ...], index: int) -> bool:
-    if not formats:
-        return False
-    return formats[0] == 1 if len(formats) == 1 else index < len(formats) and formats[index] == 1
 
 
 def _small_and_plain(statements: tuple[Facts, ...]) -> bool:

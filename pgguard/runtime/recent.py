@@ -6,8 +6,8 @@ may differ from one statement to the next is gathered in Circumstances. The cloc
 condition looks closer, so `Context.at` of a decision that is used again is the moment at which it was made, at most a
 second before.
 
-# INVARIANT: AtLogin and Circumstances name everything that a Context is made of (`Approval` makes all three, side by
-side).
+# INVARIANT: AtLogin and Circumstances name everything that a Context is made of (surroundings.py makes all three, side
+by side).
 """
 
 from weakref import WeakValueDictionary

@@ -19,7 +19,7 @@ from pgguard.model.context import Principal, Replication, Ticket, Transport
 from pgguard.policy.load import RuleFile, load
 from pgguard.probes.board import Posted
 from pgguard.runtime import approval as approval_module
-from pgguard.runtime import standing
+from pgguard.runtime import standing, surroundings
 from pgguard.runtime.approval import Approval
 from pgguard.runtime.house import House
 from pgguard.runtime.login import Login
@@ -214,6 +214,7 @@ def clocks():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(approval_module, "time", fake)
         patch.setattr(standing, "time", fake)
+        patch.setattr(surroundings, "time", fake)
         yield clock
 
 

@@ -29,4 +29,4 @@ async def test_a_prepared_statement_is_decided_once_in_the_same_circumstances(
 
 def stamp_of(connection: object) -> int:
     """The second that decisions are good for."""
-    return connection._approval._stamp().second
+    return connection._approval._surroundings.stamp().second
