@@ -175,7 +175,6 @@ class CatalogReader:
                 roles=self._named("role"),
                 extensions=await _names(self._connection, queries.EXTENSIONS),
                 languages=self._named("language"),
-                foreign_servers=await _names(self._connection, queries.FOREIGN_SERVERS),
             )
         )
 

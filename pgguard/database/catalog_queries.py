@@ -127,7 +127,6 @@ select t.oid::bigint, n.nspname, t.typname, t.typtype::text, pg_catalog.format_t
 """
 
 EXTENSIONS = "select extname from pg_catalog.pg_extension"
-FOREIGN_SERVERS = "select srvname from pg_catalog.pg_foreign_server"
 
 NAMES = """
 select 'schema' as kind, oid::bigint, nspname as name from pg_catalog.pg_namespace

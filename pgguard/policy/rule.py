@@ -29,10 +29,6 @@ class Who(msgspec.Struct, frozen=True):
     principals: tuple[Matcher, ...] | None = None
     exclude: "Who | None" = None
 
-    @property
-    def everyone(self) -> bool:
-        return self == Who()
-
     def matches(self, context: Context) -> bool | None:
         """Three-valued: None where the directory cannot tell the user's groups, and they would settle it."""
         found = self._named(context)

@@ -91,7 +91,7 @@ class Expected:
         self._entries: deque[Entry] = deque()
         self._running = 0
         self._sent = 0
-        self._answered = 0
+        self._answered_place = 0
         self._last_boundary = self._last_query = self._last_change = 0
         """The places of the latest Sync or Query, the latest Query, and the latest one that changes names."""
         self.answered = 0
@@ -135,7 +135,7 @@ class Expected:
     def done(self) -> None:
         entry = self._entries.popleft()
         self.head = self._entries[0] if self._entries else None
-        self._answered = entry.place
+        self._answered_place = entry.place
         self.answered = entry.number or self.answered
         awaits = entry.awaits
         if awaits in _RUNNING:
@@ -164,14 +164,14 @@ class Expected:
         found = self._statements.get(name)
         if found is not None and found.place > changed:
             return self._unless_cut_off(found)
-        return BARRIER if changed > self._answered else None
+        return BARRIER if changed > self._answered_place else None
 
     def bind_in_flight(self, name: str) -> "Entry | Barrier | None":
         """The same for a portal's name."""
         found = self._portals.get(name)
         if found is not None and found.place > self._last_change:
             return self._unless_cut_off(found)
-        return BARRIER if max(self._last_change, self._last_boundary) > self._answered else None
+        return BARRIER if max(self._last_change, self._last_boundary) > self._answered_place else None
 
     def _unless_cut_off(self, found: Entry) -> "Entry | Barrier":
         """An entry, unless it takes the name away, or a failure of it would not reach what is sent now."""

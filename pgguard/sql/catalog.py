@@ -74,9 +74,6 @@ class Relation(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         """The type of a column; 0 where it is not known."""
         return self.typed.get(column, 0)
 
-    def column_numbered(self, number: int) -> str | None:
-        return self.columns[self.numbers.index(number)] if number in self.numbers else None
-
 
 class Function(msgspec.Struct, frozen=True, omit_defaults=True):
     """A function, procedure, aggregate or window function. `kind`: pg_proc.prokind.
@@ -112,9 +109,6 @@ class Function(msgspec.Struct, frozen=True, omit_defaults=True):
     sets: tuple[str, ...] = ()
     aggregate: str = ""
     direct: int = 0
-
-    def takes(self, count: int) -> bool:
-        return self.required <= count and (self.variadic or count <= len(self.arguments))
 
 
 class Operator(msgspec.Struct, frozen=True):
@@ -188,7 +182,6 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     roles: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
-    foreign_servers: tuple[str, ...] = ()
 
 
 class Overlay(msgspec.Struct, frozen=True):
