@@ -55,9 +55,6 @@ _UNRECORDED = Refusal(SqlState.DISK_FULL, "the statement could not be recorded, 
 _BEGINNING = 10_000
 """Bytes of a text that is too long: to look through all of it for secrets would take minutes."""
 
-_LARGEST = 16 << 10
-"""Bytes of the facts of a statement that makes a precedent: a session has several, and keeps them while it is idle."""
-
 Steps = Generator[Wait, Any, Refusal | None]
 
 # constants of their own: see session.expected.Awaits
@@ -198,7 +195,7 @@ class Approval:
     # what was allowed at once is a case for others
 
     def precedent(self, number: int) -> Case | None:
-        """See `Judge`. Not where it changes the names, has a limit to its rows, or would take much memory."""
+        """See `Judge`. Not where it changes the names, or has a limit to its rows."""
         made = next((made for made in self._made if made[0].number == number), None)
         if made is None:
             return None
@@ -207,14 +204,14 @@ class Approval:
             return None  # others are asked for where nothing is in flight that runs
         statements, decision = judged.statements, judged.decision
         limited = decision.max_rows is not None and not self._observes
-        if limited or not _small_and_plain(statements):
+        if limited or not all(facts.control is None or isinstance(facts.control, Transaction) for facts in statements):
             return None
         form = self._house.audit.form(self._record(request, _ALLOW, judged.context, statements, decision))
         if form is None:
             return None
         prepares = request.moment is _AT_PARSE
         changes = any(facts.control or facts.unsettles or facts.changes_catalog for facts in statements)
-        return Case(
+        case = Case(
             controls=_controls(statements),
             accesses=() if request.meaning is None else request.meaning.accesses,
             judged=judged,
@@ -226,6 +223,8 @@ class Approval:
             inert=prepares or not changes,
             form=form,
         )
+        self._house.cases.keep(case)
+        return case
 
     def follows(self, precedents: tuple[Precedent, ...], repeated: Repeated) -> bool:
         """See `Judge`."""
@@ -656,12 +655,6 @@ def _call_waits(decided: AccessDecision) -> bool:
 
 def _ends_transaction(facts: Facts) -> bool:
     return isinstance(facts.control, Transaction) and facts.control.ends
-
-
-def _small_and_plain(statements: tuple[Facts, ...]) -> bool:
-    """Whether they take little memory, and leave names as they are."""
-    plain = all(facts.control is None or isinstance(facts.control, Transaction) for facts in statements)
-    return plain and sum([facts.cost for facts in statements]) <= _LARGEST
 
 
 def _controls(statements: tuple[Facts, ...]) -> tuple[Control | None, ...]:

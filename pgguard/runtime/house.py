@@ -15,6 +15,7 @@ from pgguard.runtime.facts_cache import FactsCache
 from pgguard.runtime.isolation import Isolation
 from pgguard.runtime.known_people import KnownPeople
 from pgguard.runtime.metrics import Metrics
+from pgguard.runtime.precedent import Cases
 from pgguard.runtime.recent import Decisions
 from pgguard.runtime.rulebook import Rulebook
 from pgguard.sql.analyze import Analysis
@@ -35,6 +36,7 @@ class House:
     isolation: Isolation
     metrics: Metrics
     decisions: Decisions = field(default_factory=Decisions)
+    cases: Cases = field(default_factory=Cases)
 
     def observes(self, database: str) -> bool:
         """Decisions are made and recorded for this database, and block nothing."""

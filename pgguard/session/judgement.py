@@ -153,10 +153,11 @@ class Refuse(msgspec.Struct, frozen=True):
     terminate: bool = False
 
 
-class Precedent(msgspec.Struct, frozen=True):
+class Precedent(msgspec.Struct, frozen=True, weakref=True):
     """How a request was allowed, to allow others by that differ from it in nothing but the values that they bind.
 
-    `controls`: as of the Allow. `accesses`: what a prepared statement means by now.
+    The judge keeps it, for as long as others may go by it: sessions do not. `controls`: as of the Allow. `accesses`:
+    what a prepared statement means by now.
     """
 
     controls: tuple[Control | None, ...]

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import ClassVar
+from weakref import ReferenceType, ref
 
 import msgspec
 
@@ -103,7 +104,7 @@ class _Known(msgspec.Struct, frozen=True):
     """A piece that is known by rote. `prepared`: the statement that its Bind is about; None for a Query."""
 
     rote: Rote
-    precedents: tuple[Precedent, ...]
+    precedents: tuple[ReferenceType[Precedent], ...]
     prepared: Prepared | None
 
 
@@ -527,7 +528,7 @@ class Session:
             assert prepared is not None, "what was allowed has a statement"
         if len(self._rotes) >= _ROTES:
             self._rotes.clear()
-        self._rotes[key] = _Known(rote, tuple(precedents), prepared)
+        self._rotes[key] = _Known(rote, tuple(map(ref, precedents)), prepared)
 
     def _repeat(self, piece: bytes, known: _Known) -> bool:
         """Send a piece as it is, if it is this one again but for its values, and is allowed by its precedents.
@@ -536,7 +537,8 @@ class Session:
         """
         rote, replies, prepared = known.rote, self._replies, known.prepared
         values = rote.values(piece)
-        if values is None:
+        precedents = tuple([precedent for kept in known.precedents if (precedent := kept()) is not None])
+        if values is None or len(precedents) < len(known.precedents):
             return False
         first = self._requests + 1
         origin = 0
@@ -547,34 +549,36 @@ class Session:
                 return False
             origin = prepared.origin
         try:
-            allowed = self._judge.follows(known.precedents, Repeated(first, replies.status, values, origin))
+            allowed = self._judge.follows(precedents, Repeated(first, replies.status, values, origin))
         except Exception:  # noqa: BLE001  # they are judged as any others then, which refuses what cannot be judged
             allowed = False
         if not allowed:
             return False
         if prepared is None:
             self._requests = first
-            replies.expected.append(Entry(_QUERY, number=first, controls=known.precedents[0].controls))
+            replies.expected.append(Entry(_QUERY, number=first, controls=precedents[0].controls))
         else:
-            self._expect_again(known, prepared, values)
+            self._expect_again(rote, precedents, prepared, values)
         self._to_server.append(piece)
         self._preparing = 0
         self._segment_runs = self._segment_binds = False
         self._rounds += 1
         return True
 
-    def _expect_again(self, known: _Known, prepared: Prepared, values: tuple[bytes | None, ...]) -> None:
+    def _expect_again(
+        self, rote: Rote, precedents: tuple[Precedent, ...], prepared: Prepared, values: tuple[bytes | None, ...]
+    ) -> None:
         """The replies to a piece that executes a statement: none of it starts a COPY, or is limited."""
-        rote, expect = known.rote, self._replies.expected.append
+        expect = self._replies.expected.append
         number = self._requests + 1
         if rote.parse is not None:
-            first = known.precedents[0]
+            first = precedents[0]
             meaning = Meaning(first.accesses)
             prepared = Prepared(prepared.text, prepared.parameter_types, meaning, origin=number)
             name = rote.statement or ""
             expect(Entry(_PARSE, number=number, name=name, prepared=prepared, controls=first.controls))
             number += 1
-        portal, controls = Portal(prepared, values, rote.formats), known.precedents[-1].controls
+        portal, controls = Portal(prepared, values, rote.formats), precedents[-1].controls
         expect(Entry(_BIND, number=number, name=rote.portal, portal=portal, controls=controls))
         if rote.describes:
             expect(Entry(_DESCRIBE))

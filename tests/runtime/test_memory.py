@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.known import make_house, prepared, run
+from bench.known import ANSWER, make_house, prepared, run
 from pgguard.audit.encoding import Encoder
 from pgguard.audit.records import DecisionMade
 from pgguard.model.access import Access, Kind, ObjectName, Privilege
@@ -101,3 +101,36 @@ async def test_an_idle_session_keeps_no_values(tmp_path: Path):
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken < 1 << 20
+
+
+def test_the_forms_of_records_are_little():
+    """256 of whatever size were remembered, with the facts and the decisions that they were made of."""
+    encoder, context = Encoder(), Context("alice", "alice@EXAMPLE.COM", "shop", 0.0)
+    tracemalloc.start()
+    for n in range(200):
+        facts = _from_a_process_of_its_own().statements
+        accesses = tuple(AccessDecision(access, Effect.ALLOW, ("r",)) for access in facts[0].accesses)
+        decision = Decision(Effect.ALLOW, accesses=accesses)
+        encoder.form(DecisionMade("", f"s-{n}", "s", "query", "", Effect.ALLOW, context, facts, decision))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 96 << 20
+
+
+async def test_an_idle_session_keeps_no_cases(tmp_path: Path):
+    """Sixteen of whatever size stayed with each session, though they are good for a second."""
+    house = make_house(tmp_path)
+    connection, client = await prepared(house)
+    run(connection)
+    run(connection)
+    (kept,) = next(iter(connection.session._rotes.values())).precedents
+    case = kept()
+    assert case is not None
+    statements = _from_a_process_of_its_own().statements
+    large = msgspec.structs.replace(case, judged=msgspec.structs.replace(case.judged, statements=statements))
+    del case
+    for _ in range(100):
+        house.cases.keep(large)
+    assert kept() is None
+    run(connection)
+    assert client.pieces[-1] == ANSWER

@@ -62,6 +62,7 @@ class Moods:
         self._asked = 0
         self._precedents = precedents
         self._at_once: dict[int, Request] = {}
+        self._cases: list[Case] = []
         self.followed = 0
         self.at_rest = lambda: True
         """Whether nothing is in flight and no segment is open: then alone may precedents be asked for."""
@@ -88,8 +89,10 @@ class Moods:
         request = self._at_once.get(number)
         if not self._precedents or request is None:
             return None
-        requests = 1 + (request.moment is Moment.BIND)
-        return Case((None,), (), requests) if self.verdict(request) == Allow((None,)) else None
+        if self.verdict(request) != Allow((None,)):
+            return None
+        self._cases.append(Case((None,), (), 1 + (request.moment is Moment.BIND)))
+        return self._cases[-1]
 
     def follows(self, precedents: tuple[Precedent, ...], repeated: Repeated) -> bool:
         del repeated
