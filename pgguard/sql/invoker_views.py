@@ -19,7 +19,7 @@ _WRITES = frozenset({Privilege.INSERT, Privilege.UPDATE, Privilege.DELETE, Privi
 
 def look_under(env: Environment) -> None:
     """Add to the accesses on views those on what lies under them, view by view. Raises Opaque."""
-    if not env.does(_WRITES):
+    if not env.does(_WRITES):  # as most statements, for which all their accesses would be put in order
         return
     waiting = list(env.accesses)
     seen = set(waiting)
