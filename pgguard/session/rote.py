@@ -11,9 +11,11 @@ as its pattern does, but for the values of the Bind.
 
 import struct
 from collections.abc import Sequence
+from weakref import ReferenceType, ref
 
 import msgspec
 
+from pgguard.session.judgement import Judge, Names, Precedent, Prepared
 from pgguard.session.names import known_as
 from pgguard.wire import frontend
 from pgguard.wire.constants import Frontend
@@ -21,6 +23,9 @@ from pgguard.wire.framing import FrontendFramer, Message, ProtocolViolation
 
 _LONGEST = 4096
 """Bytes of a piece: what is longer costs more to judge than to take apart."""
+
+_REMEMBERED = 16
+"""Pieces of a session: what a transaction of an application usually consists of."""
 
 _QUERY, _PARSE, _BIND = int(Frontend.QUERY), int(Frontend.PARSE), int(Frontend.BIND)
 _NAMING = frozenset({_PARSE, _BIND})
@@ -80,6 +85,47 @@ class Rote(msgspec.Struct, frozen=True):
         except struct.error:
             return None
         return tuple(values) if at + self.results == ends and piece[at:] == self.rest else None
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A piece with what its requests were allowed by. `prepared`: what its Bind is about; None for a Query."""
+
+    rote: Rote
+    precedents: tuple[ReferenceType[Precedent], ...]
+    prepared: Prepared | None
+
+
+class Rotes:
+    """The pieces that one session knows by rote, by their beginnings."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Known] = {}
+
+    def known(self, key: bytes) -> Known | None:
+        return self._known.get(key)
+
+    def learn(self, key: bytes, piece: bytes, first: int, judge: Judge, names: Names) -> None:
+        """Know this piece, which has just been taken; its first request had this number."""
+        precedent = judge.precedent(first)
+        if precedent is None:
+            return
+        known = self._known.pop(key, None)
+        rote = taken_apart(piece) if known is None or known.rote.values(piece) is None else known.rote
+        if rote is None:
+            return
+        prepared, precedents = None, [precedent]
+        if rote.parse is not None:
+            bound = judge.precedent(first + 1)
+            if bound is None:
+                return
+            precedents.append(bound)
+            prepared = Prepared(rote.parse.text, rote.parse.types)
+        elif rote.statement is not None:
+            prepared = names.prepared(rote.statement)
+            assert prepared is not None, "what was allowed has a statement"
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[key] = Known(rote, tuple(map(ref, precedents)), prepared)
 
 
 def beginning(piece: bytes) -> bytes | None:

@@ -22,7 +22,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import ClassVar
-from weakref import ReferenceType, ref
 
 import msgspec
 
@@ -53,7 +52,7 @@ from pgguard.session.judgement import (
 )
 from pgguard.session.names import known_as
 from pgguard.session.replies import Replies
-from pgguard.session.rote import Rote, beginning, taken_apart
+from pgguard.session.rote import Known, Rote, Rotes, beginning
 from pgguard.wire import backend, frontend
 from pgguard.wire.constants import Frontend
 from pgguard.wire.framing import FrontendFramer, Malformed, Message, ProtocolViolation
@@ -75,9 +74,6 @@ _AT_QUERY, _AT_PARSE, _AT_BIND, _AT_EXECUTE = Moment.QUERY, Moment.PARSE, Moment
 _QUERY, _PARSE, _BIND, _DESCRIBE = Awaits.QUERY, Awaits.PARSE, Awaits.BIND, Awaits.DESCRIBE
 _EXECUTE, _CLOSE, _SYNC = Awaits.EXECUTE, Awaits.CLOSE, Awaits.SYNC
 _IDLE = TransactionStatus.IDLE
-_ROTES = 16
-"""Pieces that a session knows by rote: what a transaction of an application usually consists of."""
-
 _COPY_MESSAGES = frozenset({Frontend.COPY_DATA, Frontend.COPY_DONE, Frontend.COPY_FAIL})
 
 
@@ -98,14 +94,6 @@ class _Waiting(msgspec.Struct):
     entry: Entry
     stage: _Stage = _Stage.ELSEWHERE
     questions: tuple[Question, ...] = ()
-
-
-class _Known(msgspec.Struct, frozen=True):
-    """A piece that is known by rote. `prepared`: the statement that its Bind is about; None for a Query."""
-
-    rote: Rote
-    precedents: tuple[ReferenceType[Precedent], ...]
-    prepared: Prepared | None
 
 
 class Session:
@@ -152,8 +140,7 @@ class Session:
         self._skipping = False
         self._violation: ProtocolViolation | None = None
         """What the client sent behind the messages that are pending is no protocol."""
-        self._rotes: dict[bytes, _Known] = {}
-        """By their beginnings."""
+        self._rotes = Rotes()
         self._ending: Refusal | None = None
         self._ends_at_rest: Refusal | None = None
         self._leaving = False
@@ -252,13 +239,13 @@ class Session:
         if self._over or self._leaving or self._violation is not None:
             return
         key = beginning(data) if self._clear else None
-        known = None if key is None else self._rotes.get(key)
+        known = None if key is None else self._rotes.known(key)
         if known is not None and self._repeat(data, known):
             return
         number = self._requests + 1
         self._take_in(data)
-        if key is not None:
-            self._learn(key, data, number)
+        if key is not None and self._requests >= number:
+            self._rotes.learn(key, data, number, self._judge, self._replies.names)
 
     def _take_in(self, data: bytes) -> None:
         try:
@@ -507,30 +494,7 @@ class Session:
             and self._replies.hidden_failure is None
         )
 
-    def _learn(self, key: bytes, piece: bytes, first: int) -> None:
-        """Know this piece, which has just been taken, by rote; its first request had this number."""
-        precedent = self._judge.precedent(first) if self._requests >= first else None
-        if precedent is None:
-            return
-        known = self._rotes.pop(key, None)
-        rote = taken_apart(piece) if known is None or known.rote.values(piece) is None else known.rote
-        if rote is None:
-            return
-        prepared, precedents = None, [precedent]
-        if rote.parse is not None:
-            bound = self._judge.precedent(first + 1)
-            if bound is None:
-                return
-            precedents.append(bound)
-            prepared = Prepared(rote.parse.text, rote.parse.types)
-        elif rote.statement is not None:
-            prepared = self._replies.names.prepared(rote.statement)
-            assert prepared is not None, "what was allowed has a statement"
-        if len(self._rotes) >= _ROTES:
-            self._rotes.clear()
-        self._rotes[key] = _Known(rote, tuple(map(ref, precedents)), prepared)
-
-    def _repeat(self, piece: bytes, known: _Known) -> bool:
+    def _repeat(self, piece: bytes, known: Known) -> bool:
         """Send a piece as it is, if it is this one again but for its values, and is allowed by its precedents.
 
         All is as if its messages had been taken one by one.

@@ -123,7 +123,7 @@ async def test_an_idle_session_keeps_no_cases(tmp_path: Path):
     connection, client = await prepared(house)
     run(connection)
     run(connection)
-    (kept,) = next(iter(connection.session._rotes.values())).precedents
+    (kept,) = next(iter(connection.session._rotes._known.values())).precedents
     case = kept()
     assert case is not None
     statements = _from_a_process_of_its_own().statements
