@@ -2,7 +2,6 @@
 
 import sys
 from collections import Counter
-from types import SimpleNamespace
 
 from pgguard.model.decision import Decision, Effect
 from pgguard.runtime.metrics import Metrics, exposition
@@ -14,8 +13,7 @@ def test_a_second_page_writes_no_label_again():
     """With 10,000 rules each page took tens of milliseconds of the statements' time, most of it for labels."""
     metrics = Metrics()
     for number in range(_RULES):
-        decision = Decision(Effect.ALLOW, (f'the "rule" {number}',))
-        metrics.decided(SimpleNamespace(effect=Effect.ALLOW, decision=decision))
+        metrics.decided(Effect.ALLOW, Decision(Effect.ALLOW, (f'the "rule" {number}',)))
     first, calls = exposition(metrics.families()), Counter[str]()
 
     def count(frame, event: str, _: object) -> None:
