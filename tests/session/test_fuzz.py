@@ -5,6 +5,7 @@ does reach it is whole messages in a place where it takes them; what the client 
 everybody has answered, nothing waits.
 """
 
+import itertools
 import os
 from collections.abc import Sequence
 
@@ -345,6 +346,28 @@ def test_what_goes_by_a_precedent_goes_as_it_would_without(
     by_rote.settle()
     anew.settle()
     assert state_of(by_rote) == state_of(anew)
+
+
+@settings(max_examples=EXAMPLES)
+@given(
+    st.lists(st.one_of(repeated, repeated, others), min_size=1, max_size=3),
+    st.lists(st.integers(0, 2), min_size=1, max_size=20),
+    st.lists(st.one_of(st.just(0), st.integers(-12, 12)), max_size=20),
+)
+def test_repeated_pieces_that_are_cut_or_joined_go_as_they_would_without(
+    pieces: list[bytes], order: list[int], shifts: list[int]
+):
+    """The network keeps no piece together: each ends so many bytes before or behind its end."""
+    by_rote, anew = (Run(["at once"], 1 << 20, 16, precedents=precedents) for precedents in (True, False))
+    stream = [PREPARED, *[pieces[each % len(pieces)] for each in order]]
+    rest = b"".join(stream)
+    for each, shift in itertools.zip_longest(stream, shifts[: len(stream)], fillvalue=0):
+        size = max(0, len(each) + shift)
+        for run in (by_rote, anew):
+            run.client(rest[:size])
+            run.settle()
+        rest = rest[size:]
+        assert state_of(by_rote) == state_of(anew)
 
 
 def state_of(run: Run) -> tuple[object, ...]:
