@@ -270,11 +270,15 @@ class AuditLog:
         return self._closed_head(ours.st_mtime_ns) or self._head(ours.st_size)
 
     def _closed_head(self, since: int) -> str:
-        """The head of the newest closed file; empty where none was closed since."""
+        """The head of the newest closed file; empty where none was closed since. One that is damaged has none."""
         for _ in range(_LOOKS):
             closed = closed_files(self.path)
-            with suppress(FileNotFoundError):  # it has been compressed or removed just now: look again
+            try:
                 return last_head(closed[-1]) if closed and closed[-1].stat().st_mtime_ns >= since else ""
+            except FileNotFoundError:
+                continue  # it has been compressed or removed just now: look again
+            except AuditUnreadable as error:
+                raise OSError(errno.EIO, str(error)) from error
         raise OSError(errno.EBUSY, "its closed files come and go")
 
     def _moved_head(self) -> str:

@@ -476,6 +476,17 @@ def test_a_file_that_cannot_be_followed_is_followed_by_the_next_record(tmp_path,
     assert [read_record(line).detail for line in path.read_bytes().splitlines(keepends=True)] == ["2"]
 
 
+def test_a_closed_file_that_cannot_be_read_is_a_refusal(tmp_path):
+    """It raised what nobody expects of a record: the session of a statement's outcome broke."""
+    path = tmp_path / "a.jsonl"
+    log = open_log(path)
+    path.rename(tmp_path / "a.jsonl.1")
+    closed = closed_name(path, datetime.now(UTC))
+    closed.with_name(closed.name + ".gz").write_bytes(b"no gzip")
+    with pytest.raises(AuditUnavailable, match=r"gz: cannot be decompressed"):
+        log.append(Changed(NOW, "start", "1"))
+
+
 def test_upkeep_rotates_compresses_and_removes(tmp_path):
     path = tmp_path / "a.jsonl"
     settings = AuditSettings(path=path, rotate_bytes=500, keep_days=1)
