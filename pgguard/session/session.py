@@ -20,6 +20,7 @@ precedent that the judge follows, and messages without SQL.
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import Enum, auto
 from typing import ClassVar
 
@@ -245,7 +246,8 @@ class Session:
         number = self._requests + 1
         self._take_in(data)
         if key is not None and self._requests >= number:
-            self._rotes.learn(key, data, number, self._judge, self._replies.names)
+            with suppress(Exception):  # its requests have been judged, and others are judged as any then
+                self._rotes.learn(key, data, number, self._judge, self._replies.names)
 
     def _take_in(self, data: bytes) -> None:
         try:

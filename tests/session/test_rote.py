@@ -3,9 +3,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judges import AllowAll
 
 from pgguard.session.names import known_as
 from pgguard.session.rote import Rote, beginning, taken_apart
+from pgguard.session.session import Session
 from pgguard.wire import frontend
 from pgguard.wire.constants import Frontend
 from pgguard.wire.framing import FrontendFramer, message
@@ -101,6 +103,17 @@ def test_what_is_read_is_cut_and_read_as_any_other(bound, form, middle, parse, d
 def test_other_pieces_are_not_known_by_rote(piece):
     """`frontend.query(...)[:-1] + b"1"` has no NUL: no Query that the session allows, and so none that it learns."""
     assert taken_apart(piece) in {None, Rote(piece)}
+
+
+class _Raising(AllowAll):
+    def precedent(self, number: int) -> None:
+        raise RuntimeError(f"no precedent of {number}")
+
+
+def test_a_judge_that_fails_to_find_a_precedent_breaks_nothing():
+    session = Session(_Raising(), limit=1 << 20, parameters={})
+    session.client_data(frontend.query(b"select 1"))
+    assert session.take_server() == [frontend.query(b"select 1")]
 
 
 def test_what_is_long_or_of_another_kind_has_no_beginning():
