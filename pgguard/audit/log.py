@@ -92,11 +92,12 @@ class AuditLog:
             if lost is not None:
                 raise lost
 
-    def form(self, record: DecisionMade) -> Form | None:
-        """What this record has in common with those like it, redacted; None where a value is: it would be each time."""
+    def form(self, record: DecisionMade) -> Form:
+        """What this record, none of whose values is redacted, has in common with those like it."""
         redacted = self.redactor.record(record)
         assert isinstance(redacted, DecisionMade), "redaction leaves a decision a decision"
-        return self._encoder.form(redacted) if redacted.values is record.values else None
+        assert redacted.values is record.values, "they would have to be redacted each time"
+        return self._encoder.form(redacted)
 
     def append_filled(self, records: Sequence[bytes]) -> None:
         """`append` of forms that are filled in, in one write; not where a record `waits`."""

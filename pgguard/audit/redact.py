@@ -53,7 +53,7 @@ class Redactor:
         """The record as it may be written."""
         if not isinstance(record, DecisionMade):
             return record
-        literals, bound = self._keeping(self._literals, record), self._keeping(self._values, record)
+        literals, bound = self._keeping(self._literals, record.redact), self._keeping(self._values, record.redact)
         text, facts, values = self.text(record.text, literals), record.facts, record.values
         if any([isinstance(f.control, _CARRIES_TEXT) for f in facts]):  # noqa: C419  # it is short, and half the time so
             facts = tuple(self._facts(f, literals) for f in facts)
@@ -66,10 +66,14 @@ class Redactor:
         record = msgspec.structs.replace(record, text=text, values=values, facts=facts, error=error, hidden=hidden)
         return _without_logins(record)
 
+    def keeps_values(self, asked: Redaction | None) -> bool:
+        """Whether values are written as they were bound, where the rules asked for this."""
+        return self._keeping(self._values, asked) == "keep"
+
     def untold(self, record: DecisionMade) -> list[tuple[str, Keeping]]:
         """The long texts of a record that are still to be looked through, each with what is to be kept of it."""
         texts = (record.text, *(f.control.query for f in record.facts if isinstance(f.control, _CARRIES_TEXT)))
-        literals = self._keeping(self._literals, record)
+        literals = self._keeping(self._literals, record.redact)
         return [(text, literals) for text in texts if self._takes_long(text, literals)]
 
     def _takes_long(self, text: str, literals: Keeping) -> bool:
@@ -90,11 +94,11 @@ class Redactor:
             self._room += len(old) + len(shown)
 
     @staticmethod
-    def _keeping(configured: Keeping, record: DecisionMade) -> Keeping:
+    def _keeping(configured: Keeping, asked: Redaction | None) -> Keeping:
         """The stricter of what is configured and what the rules asked for; KEEP is asked for only where all do."""
-        if record.redact is None or record.redact is Redaction.KEEP:
-            return configured if record.redact is None else "keep"
-        return strictest((Redaction(configured), record.redact)).value
+        if asked is None or asked is Redaction.KEEP:
+            return configured if asked is None else "keep"
+        return strictest((Redaction(configured), asked)).value
 
     def text(self, text: str, literals: Keeping) -> str:
         """The statement without its secrets, and with its constants as asked."""

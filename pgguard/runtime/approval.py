@@ -195,7 +195,7 @@ class Approval:
     # what was allowed at once is a case for others
 
     def precedent(self, number: int) -> Case | None:
-        """See `Judge`. Not where it changes the names, or has a limit to its rows."""
+        """See `Judge`. Not where it changes the names, has a limit to its rows, or has its values redacted."""
         made = next((made for made in self._made if made[0].number == number), None)
         if made is None:
             return None
@@ -206,8 +206,8 @@ class Approval:
         limited = decision.max_rows is not None and not self._observes
         if limited or not all(facts.control is None or isinstance(facts.control, Transaction) for facts in statements):
             return None
-        form = self._house.audit.form(self._record(request, _ALLOW, judged.context, statements, decision))
-        if form is None:
+        redact = redaction_of(self._house.rulebook.current, statements, decision)
+        if request.parameters and not self._house.audit.redactor.keeps_values(redact):
             return None
         prepares = request.moment is _AT_PARSE
         changes = any(facts.control or facts.unsettles or facts.changes_catalog for facts in statements)
@@ -221,7 +221,7 @@ class Approval:
             formats=request.formats,
             needs_told=self._house.rulebook.current.asks_the_session(statements),
             inert=prepares or not changes,
-            form=form,
+            form=self._house.audit.form(self._record(request, _ALLOW, judged.context, statements, decision)),
         )
         self._house.cases.keep(case)
         return case
