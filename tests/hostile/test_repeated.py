@@ -87,7 +87,16 @@ _OTHERS = (
 _NUMBERED = (b"A", b"T")
 """Messages that carry the number of a backend, or of a table that is made anew: NotificationResponse, RowDescription."""
 
+_UNKEPT = tuple(
+    _parse("", _PREPARED[name]) + _extended("", *values)
+    for name, *values in (
+        ("u",), ("c", "1"), ("n", "1", "x"), ("b",), ("e",), ("s", "vault"), ("s", "lab, public"), ("o",), ("f",),
+    )
+)  # fmt: skip
+"""Statements that are not kept prepared."""
+
 _REPEATED = (
+    *_UNKEPT[:3], _parse("k", _PREPARED["u"]) + _extended("k"),
     _extended("u"), frontend.query(b"select * from mine"), _extended("c", "1"), _extended("", "1"),
     frontend.query(b"select id, body from lab.notes order by id limit 1"),
 )  # fmt: skip
@@ -104,7 +113,7 @@ _MEND = (
 def _pieces(seed: int) -> list[bytes]:
     """Each of all in between repetitions, in any order; that a transaction fails is half of the time undone at once."""
     chance = random.Random(seed)
-    others = [*map(frontend.query, map(str.encode, _QUERIES)), *_PORTALS, *_OTHERS]
+    others = [*map(frontend.query, map(str.encode, _QUERIES)), *_PORTALS, *_OTHERS, *_UNKEPT]
     chance.shuffle(others)
     pieces = list(_START)
     for other in others:
@@ -181,19 +190,23 @@ def _told(lab: Lab, direct: psycopg.Connection, pieces: list[bytes], before: byt
     plain = [
         [each.replace(session.encode(), b"S") for each in answer if each[:1] not in _NUMBERED] for answer in answers
     ]
-    binds = {_number(r) for r in mine if isinstance(r, DecisionMade) and r.moment == "bind"}
-    return plain, [_plain(r, session) for r in mine if not _of_another_second(r, binds)]
+    return plain, [_plain(record, session) for record in _of_one_second(mine)]
 
 
-def _number(made: DecisionMade) -> int:
-    return int(made.id.rpartition("-")[2])
-
-
-def _of_another_second(record: object, binds: set[int]) -> bool:
-    """An Execute that has a record beside its Bind's, since it came in the next second, which may be in either session."""
-    if not isinstance(record, DecisionMade) or record.moment != "execute" or record.effect is not Effect.ALLOW:
-        return False
-    return _number(record) - 1 in binds
+def _of_one_second(mine: list[Any]) -> list[Any]:
+    """An Execute that comes in the next second has a record beside its Bind's, in either session: as if it had not."""
+    made = {record.id: record for record in mine if isinstance(record, DecisionMade)}
+    again: dict[str, str] = {}
+    for one in made.values():
+        session, _, number = one.id.rpartition("-")
+        before = made.get(f"{session}-{int(number) - 1}")
+        if one.moment == "execute" and one.effect is Effect.ALLOW and before is not None and before.moment == "bind":
+            again[one.id] = before.id
+    return [
+        msgspec.structs.replace(record, id=again.get(record.id, record.id)) if hasattr(record, "id") else record
+        for record in mine
+        if not (isinstance(record, DecisionMade) and record.id in again)
+    ]
 
 
 def _sessions(lab: Lab) -> dict[str, bool]:
