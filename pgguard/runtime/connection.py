@@ -52,6 +52,9 @@ _IDLE = {
 _JUST_IN_SECONDS = 1.0
 """So long after its login a session is not ended for a shutdown: drivers begin with statements of their own."""
 
+_PUT_DOWN_SECONDS = (0.0, 0.2, 1.0, 5.0)
+"""Pauses before the cancels of what a vanished client has left."""
+
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.05, 3600.0
 """Seconds between looks at the ticket's end: the clock may be set meanwhile."""
 
@@ -355,9 +358,18 @@ class Connection:
             self.client_writable(now=True)  # nobody reads any more: what still comes is thrown away
             return
         if self.session.running:
-            self._spawn(self._house.databases.cancel(self._database))
+            self._spawn(self._put_down())
         self._database.endpoint.write(frontend.terminate())
         self._close()
+
+    async def _put_down(self) -> None:
+        """Cancel what the database has in hand, more than once: a cancel that falls between two statements is lost.
+
+        Behind its end the key opens nothing, and does no harm.
+        """
+        for pause in _PUT_DOWN_SECONDS:
+            await asyncio.sleep(pause)
+            await self._house.databases.cancel(self._database)
 
     def database_lost(self) -> None:
         self._close()

@@ -106,12 +106,10 @@ class Rotes:
 
     def learn(self, key: bytes, piece: bytes, first: int, judge: Judge, names: Names) -> None:
         """Know this piece, which has just been taken; its first request had this number."""
-        precedent = judge.precedent(first)
-        if precedent is None:
-            return
-        known = self._known.pop(key, None)
+        known = self._known.get(key)
         rote = taken_apart(piece) if known is None or known.rote.values(piece) is None else known.rote
-        if rote is None:
+        precedent = None if rote is None else judge.precedent(first)  # which costs more than to take it apart
+        if rote is None or precedent is None:
             return
         prepared, precedents = None, [precedent]
         if rote.parse is not None:
@@ -123,7 +121,7 @@ class Rotes:
         elif rote.statement is not None:
             prepared = names.prepared(rote.statement)
             assert prepared is not None, "what was allowed has a statement"
-        if len(self._known) >= _REMEMBERED:
+        if len(self._known) >= _REMEMBERED and key not in self._known:
             self._known.clear()
         self._known[key] = Known(rote, tuple(map(ref, precedents)), prepared)
 
@@ -147,7 +145,7 @@ def taken_apart(piece: bytes) -> Rote | None:
     framer = FrontendFramer()
     try:
         messages = list(framer.feed(piece))
-        if framer.held:
+        if framer.held or not messages:
             return None
         if len(messages) == 1 and messages[0].type == _QUERY:
             return Rote(piece)
