@@ -187,9 +187,9 @@ class Desk:
         return after
 
     def _adds_its_reason(self, record: Record, vote: Vote) -> bool:
-        """Whether a yes that was one of several becomes one that suffices alone."""
+        """Whether a yes that is one of several, and not enough, becomes one that suffices alone."""
         known = any(one.person == vote.person and not one.why for one in record.votes)
-        return known and bool(vote.why) and self._alone(record, vote)
+        return known and bool(vote.why) and self._alone(record, vote) and not self._enough(record)
 
     def _check(self, record: Record, number: int, person: Person) -> None:
         if record.refusal is not None or _overdue(record) or not self.visible(record, person):

@@ -75,6 +75,19 @@ async def test_whoever_may_decide_alone_may_still_do_so_after_a_plain_yes(tmp_pa
     assert events == ["held", "approved", "approved", "approved-alone"]
 
 
+async def test_whoever_has_approved_enough_approves_no_second_time_alone(tmp_path: Path):
+    """Two yes of one person at once, the second with a reason, were both on record for a hold that one was enough for."""
+    events: list[str] = []
+    async with _desk(tmp_path, lambda _, event, *__: events.append(event)) as desk:
+        await desk.submit(hold(Approvers(groups=("dba",), count=1, alone_groups=("oncall",))))
+        first, second = await asyncio.gather(
+            desk.approve(1, person("eve"), ""), desk.approve(1, person("eve"), "why"), return_exceptions=True
+        )
+    assert first is True
+    assert isinstance(second, VoteRefused)
+    assert events == ["held", "approved"]
+
+
 async def test_a_disabled_account_approves_nothing_though_a_rule_names_it(tmp_path: Path):
     """It was no member of a group any more, but still the user that a rule named."""
     async with _desk(tmp_path) as desk:
