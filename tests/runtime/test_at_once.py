@@ -263,7 +263,7 @@ def test_a_repeated_statement_is_judged_at_once(house, clocks):
 VALUES = st.lists(st.one_of(st.none(), st.binary(max_size=6)), max_size=3).map(tuple)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     rules=st.sampled_from(RULES),
     moments=st.sampled_from([(Moment.QUERY,), (Moment.BIND,), (Moment.PARSE, Moment.BIND)]),
